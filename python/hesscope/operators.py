@@ -1,0 +1,134 @@
+"""Symmetric operators: what every Krylov method in the package works on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
+
+_VECTOR_DTYPES = (torch.float32, torch.float64)
+
+
+class SymmetricOperator(ABC):
+    """A symmetric linear map on vectors of length n, known by its products.
+
+    Subclasses implement :meth:`_rows`; everything else is shared: checks of the input, the count of
+    products, ``@`` and the conversion to SciPy.
+
+    Parameters
+    ----------
+    n
+        Number of rows and columns, at least 1.
+    dtype
+        float32 or float64: the dtype of the vectors.
+    device
+        Where the vectors live.
+
+    Attributes
+    ----------
+    products
+        Products with the operator since creation, one per vector.
+    bitwise_rows
+        True if the product of a vector has the same bits whatever vectors it is batched with.
+    """
+
+    bitwise_rows: bool = False
+
+    def __init__(self, n: int, *, dtype: torch.dtype, device: torch.device | str) -> None:
+        if n < 1:
+            msg = f"{type(self).__name__}: n must be at least 1, got {n}"
+            raise ValueError(msg)
+        if dtype not in _VECTOR_DTYPES:
+            msg = f"{type(self).__name__}: dtype must be torch.float32 or torch.float64, got {dtype}"
+            raise TypeError(msg)
+        self.shape: tuple[int, int] = (n, n)
+        self.dtype = dtype
+        self.device = torch.device(device)
+        self.products = 0
+
+    @abstractmethod
+    def _rows(self, vectors: Tensor) -> Tensor:
+        """Multiply checked rows ``[K, n]``; the result has the same shape, dtype and device."""
+
+    def rows(self, vectors: Tensor) -> Tensor:
+        """Multiply every row: ``[K, n] -> [K, n]``, row r of the result being ``H @ vectors[r]``.
+
+        Parameters
+        ----------
+        vectors
+            Shape ``[K, n]``, the dtype and device of the operator. Not modified.
+
+        Returns
+        -------
+        Tensor
+            Shape ``[K, n]``; may be a buffer that the next call overwrites only if the subclass says so.
+
+        Raises
+        ------
+        ValueError
+            If the shape or the device is another.
+        TypeError
+            If the dtype is another.
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != self.shape[0]:
+            msg = f"rows: vectors must have shape [K, {self.shape[0]}], got {list(vectors.shape)}"
+            raise ValueError(msg)
+        self._check(vectors, "rows")
+        if vectors.shape[0] == 0:
+            return vectors.clone()
+        products = self._rows(vectors)
+        self.products += vectors.shape[0]
+        return products
+
+    def __matmul__(self, vectors: Tensor) -> Tensor:
+        """Multiply ``v [n] -> [n]`` or the columns of ``V [n, K] -> [n, K]``, as NumPy does."""
+        if vectors.ndim not in (1, 2) or vectors.shape[0] != self.shape[0]:
+            n = self.shape[0]
+            msg = f"@: the right operand must have shape [{n}] or [{n}, K], got {list(vectors.shape)}"
+            raise ValueError(msg)
+        self._check(vectors, "@")
+        if vectors.ndim == 1:
+            return self.rows(vectors[None, :])[0]
+        return self.rows(vectors.T.contiguous()).T
+
+    def _check(self, vectors: Tensor, where: str) -> None:
+        if vectors.dtype != self.dtype:
+            msg = f"{where}: vectors must be {self.dtype}, got {vectors.dtype}"
+            raise TypeError(msg)
+        if vectors.device != self.device:
+            msg = f"{where}: vectors must be on {self.device}, got {vectors.device}"
+            raise ValueError(msg)
+
+    def fingerprint(self) -> Hashable:
+        """Return a key that changes when what the operator depends on (weights, data) changes.
+
+        A Krylov run records it at the start and stops with an error if it has changed midway.
+        """
+        return None
+
+    def description(self) -> dict[str, object]:
+        """Return what a results file says about the operator: JSON-able, no tensors."""
+        return {"operator": type(self).__name__, "n": self.shape[0], "dtype": str(self.dtype)}
+
+    def to_scipy(self) -> LinearOperator:
+        """Return a ``scipy.sparse.linalg.LinearOperator`` on NumPy arrays of the same dtype.
+
+        Products through it are counted like all others; tensors move to and from the host.
+        """
+        import numpy as np
+        from scipy.sparse.linalg import LinearOperator
+
+        def matmat(block: np.ndarray) -> np.ndarray:
+            columns = torch.from_numpy(np.ascontiguousarray(block)).to(self.device, self.dtype)
+            return (self @ columns).cpu().numpy()
+
+        numpy_dtype = np.float32 if self.dtype == torch.float32 else np.float64
+        return LinearOperator(
+            self.shape, matvec=matmat, matmat=matmat, rmatvec=matmat, rmatmat=matmat, dtype=numpy_dtype
+        )
