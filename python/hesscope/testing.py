@@ -13,3 +13,11 @@ def dot_bound(a: Tensor, b: Tensor) -> Tensor:
     """
     n = a.shape[-1]
     return 2 * n * torch.finfo(torch.float64).eps * (a.double().abs() * b.double().abs()).sum(-1)
+
+
+def axpy_bound(q: Tensor, c: Tensor, w: Tensor, scale: float) -> Tensor:
+    """Rounding error bound of ``w + scale * sum_j c_j q_j``: one rounding to w's dtype, and float64 sums."""
+    k = q.shape[-2]
+    terms = abs(scale) * torch.einsum("bk,bkn->bn", c.double().abs(), q.double().abs())
+    largest = w.double().abs() + terms
+    return torch.finfo(w.dtype).eps * largest + 2 * (k + 2) * torch.finfo(torch.float64).eps * largest

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hesscope import _core
 from hesscope._ops._call import call, workspace
+from hesscope._ops._library import register
 
 
 def multi_dot(q: Tensor, w: Tensor, *, backend: str = "auto") -> Tensor:
@@ -40,3 +41,19 @@ def multi_axpy(q: Tensor, c: Tensor, w: Tensor, *, scale: float = 1.0, backend: 
     """
     _core.multi_axpy(q.detach(), c, w.detach(), scale=scale, call=call(q.device, backend))
     return w
+
+
+def _multi_axpy_impl(q: Tensor, c: Tensor, w: Tensor, scale: float) -> None:
+    multi_axpy(q, c, w, scale=scale)
+
+
+register(
+    "multi_dot(Tensor q, Tensor w) -> Tensor",
+    multi_dot,
+    lambda q, w: w.new_empty(q.shape[:2], dtype=torch.float64),
+)
+register(
+    "multi_axpy(Tensor q, Tensor c, Tensor(a!) w, float scale) -> ()",
+    _multi_axpy_impl,
+    lambda q, c, w, scale: None,  # noqa: ARG005
+)
