@@ -1,0 +1,16 @@
+#pragma once
+
+#include "hesscope/types.h"
+
+namespace hesscope {
+
+/// Reductions over length n are cut into slabs of fixed width, summed slab by slab and then in slab
+/// order. The cut depends on n alone: this is what makes every backend deterministic.
+inline constexpr index_t kSlab = 4096;
+
+constexpr index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
+
+/// At least 1, so that an empty sum is written as one empty slab.
+constexpr index_t num_slabs(index_t n) { return n == 0 ? 1 : ceil_div(n, kSlab); }
+
+}  // namespace hesscope

@@ -1,0 +1,1 @@
+"""Hessian spectra, and how they change, for any PyTorch model."""

@@ -1,0 +1,10 @@
+"""The only package that touches ``hesscope._core``.
+
+Each function allocates outputs and workspace with torch (so memory is stream-ordered and visible to
+``torch.cuda.memory_stats``) and passes the current stream and torch's number of threads. Shapes,
+dtypes and devices are validated in C++, once.
+"""
+
+from hesscope._ops.orthogonalize import multi_axpy, multi_dot
+
+__all__ = ["multi_axpy", "multi_dot"]
