@@ -39,7 +39,8 @@ enum LanczosState : int {
 /// 0 and next to zeros. A recurrence that has ended writes alpha = beta = 0 and zeros to next.
 /// A value that is not finite goes through to alpha and beta. n >= 1; K == 0 is a no-op.
 /// beta is the norm of next as stored, rounded to its dtype, so that scale * next has norm 1.
-/// In float32, ||H|| / sqrt(n) must be within 1e-18 and 1e18: w holds elements of its square.
+/// v is not normalised, so that w has elements of size ||H||^2 / sqrt(n): in float32 these must be
+/// within 1e-37 and 1e38.
 /// Sums are float64; row r depends on row r only, and not on the number of threads.
 /// Two passes: read w, v, v_prev; then read them again and write next. 28 bytes an element in
 /// float32 where next is v_prev, 32 otherwise.
