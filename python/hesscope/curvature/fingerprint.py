@@ -50,14 +50,12 @@ def checksum(watched: Iterable[Tensor]) -> int:
 
 def _bit_sums(tensor: Tensor) -> list[Tensor]:
     """Return sums whose total changes with any one word of the tensor."""
-    flat = tensor.reshape(-1)
-    if flat.element_size() == 8 and not flat.is_complex():
+    flat = tensor.contiguous().as_strided((tensor.numel(),), (1,))  # a stride of 1 even for one entry
+    size, offset = flat.element_size(), flat.storage_offset()
+    if offset * size % 8:  # words must start at multiples of 8 within the storage
+        flat = flat.clone()
+    whole = flat.numel() * size // 8 * 8
+    if whole == flat.numel() * size:
         return [flat.view(torch.int64).sum()]
     octets = flat.view(torch.uint8)
-    whole = octets.numel() // 8 * 8
-    if octets.storage_offset() % 8:  # words must start at multiples of 8 within the storage
-        octets = octets.clone()
-    parts = [octets[whole:].sum()]
-    if whole:
-        parts.append(octets[:whole].view(torch.int64).sum())
-    return parts
+    return [octets[:whole].view(torch.int64).sum(), octets[whole:].sum()]
