@@ -5,7 +5,18 @@ Each function allocates outputs and workspace with torch (so memory is stream-or
 dtypes and devices are validated in C++, once.
 """
 
+from hesscope._ops.density import smoothed_cdf, smoothed_density
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
+from hesscope._ops.probes import probe_dot, probes
 
-__all__ = ["LanczosState", "lanczos_update", "multi_axpy", "multi_dot"]
+__all__ = [
+    "LanczosState",
+    "lanczos_update",
+    "multi_axpy",
+    "multi_dot",
+    "probe_dot",
+    "probes",
+    "smoothed_cdf",
+    "smoothed_density",
+]
