@@ -8,6 +8,7 @@ namespace py = pybind11;
 namespace hesscope {
 
 void bind_orthogonalize(py::module_& m);
+void bind_tridiagonal(py::module_& m);
 
 }  // namespace hesscope
 
@@ -16,6 +17,7 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_errors(m);
   hesscope::bind_call(m);
   hesscope::bind_orthogonalize(m);
+  hesscope::bind_tridiagonal(m);
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,
