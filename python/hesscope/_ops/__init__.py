@@ -6,6 +6,7 @@ dtypes and devices are validated in C++, once.
 """
 
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
+from hesscope._ops.sparse import csr_check, csr_matvec
 from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
-__all__ = ["multi_axpy", "multi_dot", "sturm_count", "tridiagonal_eigen"]
+__all__ = ["csr_check", "csr_matvec", "multi_axpy", "multi_dot", "sturm_count", "tridiagonal_eigen"]
