@@ -12,6 +12,8 @@ void bind_elementary(py::module_& m);
 void bind_lanczos(py::module_& m);
 void bind_orthogonalize(py::module_& m);
 void bind_probes(py::module_& m);
+void bind_sparse(py::module_& m);
+void bind_tridiagonal(py::module_& m);
 
 }  // namespace hesscope
 
@@ -24,6 +26,8 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_lanczos(m);
   hesscope::bind_orthogonalize(m);
   hesscope::bind_probes(m);
+  hesscope::bind_sparse(m);
+  hesscope::bind_tridiagonal(m);
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,
