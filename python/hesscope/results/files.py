@@ -142,6 +142,6 @@ def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    from hesscope import _core
+    from hesscope import _ops
 
-    return {"hesscope": str(_core.build_info()["version"]), "torch": str(torch.__version__)}
+    return {"hesscope": str(_ops.build_info()["version"]), "torch": str(torch.__version__)}

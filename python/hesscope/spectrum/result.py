@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hesscope import _ops
 from hesscope.krylov.recurrence import Recurrence
 from hesscope.results import Band, Estimate, Status
 from hesscope.spectrum import bands, estimates, quadrature
@@ -211,9 +210,9 @@ class SpectralDensity:
 
     def plot(self, **options: Any) -> Any:  # noqa: ANN401 - matplotlib's types
         """Draw the density with matplotlib (extra ``plot``); options as in ``hesscope.report.plot``."""
-        from importlib import import_module
+        from hesscope.report.plot import plot
 
-        return import_module("hesscope.report.plot").plot_density(self, **options)
+        return plot(self, **options)
 
     def __repr__(self) -> str:
         return (
