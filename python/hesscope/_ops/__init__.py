@@ -6,6 +6,7 @@ dtypes and devices are validated in C++, once.
 """
 
 from hesscope._core import build_info
+from hesscope._ops.density import smoothed_cdf, smoothed_density
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
 from hesscope._ops.probes import probe_dot, probes
@@ -19,6 +20,8 @@ __all__ = [
     "multi_dot",
     "probe_dot",
     "probes",
+    "smoothed_cdf",
+    "smoothed_density",
     "sturm_count",
     "tridiagonal_eigen",
 ]
