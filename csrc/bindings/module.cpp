@@ -13,6 +13,7 @@ void bind_lanczos(py::module_& m);
 void bind_orthogonalize(py::module_& m);
 void bind_probes(py::module_& m);
 void bind_tridiagonal(py::module_& m);
+void bind_sparse(py::module_& m);
 
 }  // namespace hesscope
 
@@ -26,6 +27,7 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_orthogonalize(m);
   hesscope::bind_probes(m);
   hesscope::bind_tridiagonal(m);
+  hesscope::bind_sparse(m);
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,
