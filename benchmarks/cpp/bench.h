@@ -73,7 +73,8 @@ class Suite {
 
   std::string name_;
   Options options_;
-  double copy_ = 0;  // bytes a second; 0 until measured
+  double copy_ = 0;         // bytes a second; 0 until measured
+  double copy_at_end_ = 0;  // the same again: how far the machine drifted during the run
   int failures_ = 0;
   std::vector<Row> rows_;
 };

@@ -1,7 +1,5 @@
 #include "environment.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <ctime>
 #include <fstream>
@@ -23,12 +21,15 @@ std::string cpu_name() {
 }
 
 index_t cache_bytes(Backend backend) {
-  constexpr index_t kMiB = 1 << 20;
+  constexpr index_t kKiB = 1 << 10, kMiB = 1 << 20;
   if (backend == Backend::cuda) return 128 * kMiB;
-  index_t largest = 0;
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-  largest = std::max<index_t>(sysconf(_SC_LEVEL2_CACHE_SIZE), sysconf(_SC_LEVEL3_CACHE_SIZE));
-#endif
+  // Not sysconf: in a virtual machine it adds up caches that one core cannot reach.
+  index_t largest = 0, kib = 0;
+  for (int level = 0; level < 5; ++level) {
+    std::ifstream size("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) +
+                       "/size");
+    if (size >> kib) largest = std::max(largest, kib * kKiB);
+  }
   return largest > 0 ? largest : 32 * kMiB;
 }
 
