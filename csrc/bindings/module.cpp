@@ -7,6 +7,7 @@ namespace py = pybind11;
 
 namespace hesscope {
 
+void bind_lanczos(py::module_& m);
 void bind_orthogonalize(py::module_& m);
 
 }  // namespace hesscope
@@ -15,6 +16,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of hesscope. Use it through the package: only hesscope._ops imports it.";
   hesscope::bind_errors(m);
   hesscope::bind_call(m);
+  hesscope::bind_lanczos(m);
   hesscope::bind_orthogonalize(m);
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();

@@ -5,6 +5,7 @@ Each function allocates outputs and workspace with torch (so memory is stream-or
 dtypes and devices are validated in C++, once.
 """
 
+from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
 
-__all__ = ["multi_axpy", "multi_dot"]
+__all__ = ["LanczosState", "lanczos_update", "multi_axpy", "multi_dot"]
