@@ -28,8 +28,8 @@ CsrOperator::CsrOperator(const Context& ctx, const SparseMatrix& a, DType dtype)
   row_start_ = upload<std::int64_t>(ctx, a.row_start);
   // Narrow indices where they fit: the matrix is what a product reads most of.
   const bool narrow_columns = a.cols <= std::numeric_limits<std::int32_t>::max();
-  columns_ = narrow_columns ? upload<std::int32_t>(ctx, a.columns)
-                            : upload<std::int64_t>(ctx, a.columns);
+  columns_ =
+      narrow_columns ? upload<std::int32_t>(ctx, a.columns) : upload<std::int64_t>(ctx, a.columns);
   values_ = dtype == DType::f32 ? upload<float>(ctx, a.values) : upload<double>(ctx, a.values);
 
   index_t longest = 0;

@@ -57,8 +57,12 @@ class Recurrence {
   }
 
   LanczosRun run() {
-    LanczosRun result{.num_probes = k_, .num_steps = steps_, .n = h_.size(), .alpha = {},
-                      .beta = {}, .norm_square = start()};
+    LanczosRun result{.num_probes = k_,
+                      .num_steps = steps_,
+                      .n = h_.size(),
+                      .alpha = {},
+                      .beta = {},
+                      .norm_square = start()};
     for (index_t j = 0; j < steps_; ++j) step(j);
     result.alpha = download(alpha_);
     result.beta = download(beta_);
@@ -180,8 +184,8 @@ class Recurrence {
 }  // namespace
 
 LanczosRun lanczos(const Context& ctx, const Operator& h, const LanczosOptions& options) {
-  HESSCOPE_CHECK(ValueError, options.num_probes >= 1, "lanczos: num_probes must be at least 1, got ",
-                 options.num_probes);
+  HESSCOPE_CHECK(ValueError, options.num_probes >= 1,
+                 "lanczos: num_probes must be at least 1, got ", options.num_probes);
   HESSCOPE_CHECK(ValueError, options.num_steps >= 1, "lanczos: num_steps must be at least 1, got ",
                  options.num_steps);
   HESSCOPE_CHECK(ValueError, h.size() >= 1, "lanczos: the operator must have at least one row");

@@ -130,7 +130,8 @@ SparseMatrix read_matrix_market(const std::string& path) {
 
   std::vector<Entry> entries;
   for (index_t e = 0; e < count; ++e) {
-    if (!reader.next_data_line()) reader.error_here("the file ends after ", e, " of ", count, " entries");
+    if (!reader.next_data_line())
+      reader.error_here("the file ends after ", e, " of ", count, " entries");
     const index_t row = reader.integer("the row", 1, rows) - 1;
     const index_t column = reader.integer("the column", 1, cols) - 1;
     const double value = header.pattern ? 1 : reader.real();
@@ -138,7 +139,8 @@ SparseMatrix read_matrix_market(const std::string& path) {
     entries.push_back({row, column, value});
     if (header.symmetric && row != column) entries.push_back({column, row, value});
   }
-  if (reader.next_data_line()) reader.error_here("there are more than the ", count, " entries announced");
+  if (reader.next_data_line())
+    reader.error_here("there are more than the ", count, " entries announced");
   return from_entries(rows, cols, entries);
 }
 

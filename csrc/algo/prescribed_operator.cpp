@@ -20,9 +20,9 @@ PrescribedSpectrumOperator::PrescribedSpectrumOperator(const Context& ctx,
                                                        const std::vector<double>& eigenvalues,
                                                        DType dtype, std::uint64_t seed) {
   const auto n = static_cast<index_t>(eigenvalues.size());
-  HESSCOPE_CHECK(ValueError, n >= 1 && std::has_single_bit(eigenvalues.size()),
-                 "PrescribedSpectrumOperator: the number of eigenvalues must be a power of two, got ",
-                 n);
+  HESSCOPE_CHECK(
+      ValueError, n >= 1 && std::has_single_bit(eigenvalues.size()),
+      "PrescribedSpectrumOperator: the number of eigenvalues must be a power of two, got ", n);
   HESSCOPE_CHECK(DTypeError, dtype == DType::f32 || dtype == DType::f64,
                  "PrescribedSpectrumOperator: dtype must be float32 or float64");
   const Tensor host({}, dtype, {n});

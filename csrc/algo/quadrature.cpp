@@ -13,11 +13,10 @@ namespace {
 /// 97.5 % quantile of Student's t (Fisher and Cornish 1960 from 31 degrees of freedom on, where
 /// its relative error is below 1e-6).
 double student_quantile(index_t degrees) {
-  constexpr double kTable[] = {12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691,
-                               2.36462, 2.30600, 2.26216, 2.22814, 2.20099, 2.17881,
-                               2.16037, 2.14479, 2.13145, 2.11991, 2.10982, 2.10092,
-                               2.09302, 2.08596, 2.07961, 2.07387, 2.06866, 2.06390,
-                               2.05954, 2.05553, 2.05183, 2.04841, 2.04523, 2.04227};
+  constexpr double kTable[] = {
+      12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216, 2.22814,
+      2.20099, 2.17881, 2.16037, 2.14479, 2.13145, 2.11991, 2.10982, 2.10092, 2.09302, 2.08596,
+      2.07961, 2.07387, 2.06866, 2.06390, 2.05954, 2.05553, 2.05183, 2.04841, 2.04523, 2.04227};
   if (degrees <= std::ssize(kTable)) return kTable[degrees - 1];
   constexpr double z = 1.959963984540054, z2 = z * z;
   const double nu = static_cast<double>(degrees);
@@ -41,7 +40,9 @@ TensorView host_matrix(const double* data, index_t rows, index_t columns) {
 Quadrature quadrature(const Context& ctx, const LanczosRun& run) {
   const index_t k = run.num_probes, m = run.num_steps;
   const auto count = static_cast<std::size_t>(k * m);
-  Quadrature q{.num_probes = k, .num_nodes = m, .nodes = std::vector<double>(count),
+  Quadrature q{.num_probes = k,
+               .num_nodes = m,
+               .nodes = std::vector<double>(count),
                .weights = std::vector<double>(count)};
   std::vector<double> last(count);
   const Buffer workspace({}, tridiagonal_eigen_workspace_bytes(k, m));
@@ -62,7 +63,8 @@ Estimate mean_estimate(std::span<const double> per_probe) {
   double mean = 0, squares = 0;
   for (const double value : per_probe) mean += value / count;
   for (const double value : per_probe) squares += (value - mean) * (value - mean);
-  if (per_probe.size() < 2) return {.value = mean, .error = std::numeric_limits<double>::infinity()};
+  if (per_probe.size() < 2)
+    return {.value = mean, .error = std::numeric_limits<double>::infinity()};
   const double standard_error = std::sqrt(squares / (count - 1) / count);
   return {.value = mean, .error = student_quantile(std::ssize(per_probe) - 1) * standard_error};
 }
@@ -100,8 +102,7 @@ double wasserstein_distance(std::span<const double> points_a, std::span<const do
   std::size_t a = 0, b = 0;
   double before = std::min(points_a[0], points_b[0]);
   while (a < points_a.size() || b < points_b.size()) {
-    const bool from_a =
-        b == points_b.size() || (a < points_a.size() && points_a[a] <= points_b[b]);
+    const bool from_a = b == points_b.size() || (a < points_a.size() && points_a[a] <= points_b[b]);
     const double point = from_a ? points_a[a] : points_b[b];
     distance += std::abs(gap) * (point - before);
     gap += from_a ? weights_a[a++] : -weights_b[b++];

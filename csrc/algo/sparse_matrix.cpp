@@ -13,7 +13,8 @@ void tidy_rows(SparseMatrix& a, std::vector<Entry>& sorted) {
   start.reserve(a.row_start.size());
   for (index_t i = 0; i < a.rows; ++i) {
     const auto begin = sorted.begin() + a.row_start[i], end = sorted.begin() + a.row_start[i + 1];
-    std::stable_sort(begin, end, [](const Entry& x, const Entry& y) { return x.column < y.column; });
+    std::stable_sort(begin, end,
+                     [](const Entry& x, const Entry& y) { return x.column < y.column; });
     for (auto entry = begin; entry != end; ++entry) {
       const bool again = a.nnz() > start.back() && a.columns.back() == entry->column;
       if (again) {

@@ -9,6 +9,8 @@ namespace hesscope {
 
 void bind_lanczos(py::module_& m);
 void bind_orthogonalize(py::module_& m);
+void bind_scaling(py::module_& m);
+void bind_tridiagonal(py::module_& m);
 
 }  // namespace hesscope
 
@@ -18,6 +20,8 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_call(m);
   hesscope::bind_lanczos(m);
   hesscope::bind_orthogonalize(m);
+  hesscope::bind_scaling(m);
+  hesscope::bind_tridiagonal(m);
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,

@@ -25,8 +25,8 @@ struct LanczosOptions {
 /// The tridiagonal matrices of K Lanczos recurrences: all that a density needs.
 struct LanczosRun {
   index_t num_probes = 0, num_steps = 0, n = 0;
-  std::vector<double> alpha;        // [K, m]
-  std::vector<double> beta;         // [K, m]; beta[k, m - 1] is the norm of the residual; 0 ended it
+  std::vector<double> alpha;  // [K, m]
+  std::vector<double> beta;   // [K, m]; beta[k, m - 1] is the norm of the residual; 0 ended it
   std::vector<double> norm_square;  // [K]: <z, z> of the probes, n for Rademacher
 };
 

@@ -40,8 +40,8 @@ Estimate mean_estimate(std::span<const double> per_probe);
 Estimate trace_estimate(const LanczosRun& run, const Quadrature& q, int power = 1);
 
 /// Bound on the Wasserstein-1 distance between a probe's quadrature and its measure, supported in
-/// [low, high]: sum_{j=0..m} max(w_j, w_{j+1}) (t_{j+1} - t_j) with w_0 = w_{m+1} = 0, t_0 = low and
-/// t_{m+1} = high. It follows from the Chebyshev-Markov-Stieltjes inequalities.
+/// [low, high]: sum_{j=0..m} max(w_j, w_{j+1}) (t_{j+1} - t_j) with w_0 = w_{m+1} = 0, t_0 = low
+/// and t_{m+1} = high. It follows from the Chebyshev-Markov-Stieltjes inequalities.
 double wasserstein_bound(std::span<const double> nodes, std::span<const double> weights, double low,
                          double high);
 

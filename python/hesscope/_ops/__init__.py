@@ -7,5 +7,15 @@ dtypes and devices are validated in C++, once.
 
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
+from hesscope._ops.scaling import scale_columns
+from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
-__all__ = ["LanczosState", "lanczos_update", "multi_axpy", "multi_dot"]
+__all__ = [
+    "LanczosState",
+    "lanczos_update",
+    "multi_axpy",
+    "multi_dot",
+    "scale_columns",
+    "sturm_count",
+    "tridiagonal_eigen",
+]
