@@ -9,6 +9,7 @@ namespace hesscope {
 
 void bind_lanczos(py::module_& m);
 void bind_orthogonalize(py::module_& m);
+void bind_probes(py::module_& m);
 void bind_scaling(py::module_& m);
 void bind_tridiagonal(py::module_& m);
 
@@ -20,6 +21,7 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_call(m);
   hesscope::bind_lanczos(m);
   hesscope::bind_orthogonalize(m);
+  hesscope::bind_probes(m);
   hesscope::bind_scaling(m);
   hesscope::bind_tridiagonal(m);
   m.def("build_info", [] {

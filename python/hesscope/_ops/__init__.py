@@ -7,6 +7,7 @@ dtypes and devices are validated in C++, once.
 
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
+from hesscope._ops.probes import probe_dot, probes
 from hesscope._ops.scaling import scale_columns
 from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
@@ -15,6 +16,8 @@ __all__ = [
     "lanczos_update",
     "multi_axpy",
     "multi_dot",
+    "probe_dot",
+    "probes",
     "scale_columns",
     "sturm_count",
     "tridiagonal_eigen",
