@@ -95,7 +95,12 @@ void Suite::time(const Case& c, int num_sets, const std::function<void(int)>& ru
   print_time(row.timing.median);
   print_time(row.timing.p10);
   print_time(row.timing.p90);
-  std::printf(" %8.2f %5.0f%% %5.1f%%\n", rate * 1e-9, 100 * rate / copy_, 100 * row.timing.noise);
+  if (c.bytes > 0) {
+    std::printf(" %8.2f %5.0f%%", rate * 1e-9, 100 * rate / copy_);
+  } else {
+    std::printf(" %8s %6s", "-", "-");
+  }
+  std::printf(" %5.1f%%\n", 100 * row.timing.noise);
   std::fflush(stdout);
 }
 
@@ -121,12 +126,18 @@ std::string Suite::row_json(const Row& row) const {
   for (const auto& [name, value] : row.c.label) object.add(name, value);
   object.add("error_over_bound", row.error_over_bound);
   if (row.timed) {
-    const double rate = row.c.bytes / row.timing.median;
-    object.add("bytes", row.c.bytes).add("flops", row.c.flops);
     object.add("median_s", row.timing.median).add("p10_s", row.timing.p10);
     object.add("p90_s", row.timing.p90).add("noise", row.timing.noise);
     object.add("samples", static_cast<double>(row.timing.samples));
-    object.add("gb_per_s", rate * 1e-9).add("percent_of_copy", 100 * rate / copy_);
+    if (row.c.bytes > 0) {
+      const double rate = row.c.bytes / row.timing.median;
+      object.add("bytes", row.c.bytes).add("gb_per_s", rate * 1e-9);
+      object.add("percent_of_copy", 100 * rate / copy_);
+    }
+    if (row.c.flops > 0) {
+      object.add("flops", row.c.flops);
+      object.add("gflop_per_s", row.c.flops / row.timing.median * 1e-9);
+    }
   }
   for (const auto& [name, json] : row.notes) object.raw(name, json);
   return object.str();

@@ -15,8 +15,8 @@ namespace hesscope::bench {
 struct Case {
   std::string op;
   std::vector<std::pair<std::string, std::string>> label;  // sizes and dtypes
-  double bytes = 0;                                        // read and written, at least
-  double flops = 0;
+  double bytes = 0;  // read and written, at least; 0 where memory is not what limits
+  double flops = 0;  // 0: not counted
 
   /// "multi_dot dtype=float32 k=8 n=1000"
   std::string text() const;
@@ -51,6 +51,9 @@ class Suite {
 
   /// Does nothing with --check.
   void time(const Case& c, int num_sets, const std::function<void(int)>& run);
+
+  /// Seconds of the case last timed.
+  double median() const { return rows_.back().timing.median; }
 
   /// Attach a number, or a piece of JSON that is not printed, to the case last timed or verified.
   void note(const std::string& name, double value, const char* unit = "");

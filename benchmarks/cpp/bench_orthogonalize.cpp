@@ -30,7 +30,7 @@ class Projections {
         q_(bench::device_sets(suite.context(), host_q_, num_sets)),
         w_(bench::device_sets(suite.context(), host_w_, num_sets)),
         c_(to_device(suite.context(), host_c_, suite.context().device)),
-        out_(to_device(suite.context(), host_c_, suite.context().device)) {}
+        out_(bench::poisoned(suite.context(), DType::f64, {sizes.batch, sizes.k})) {}
 
   void run_dot(int set) { multi_dot(suite_.context(workspace_.span()), q_[set], w_[set], out_); }
   void run_axpy(int set) { multi_axpy(suite_.context(), q_[set], c_, w_[set], kScale); }

@@ -9,8 +9,9 @@
 namespace hesscope::bench {
 namespace {
 
-/// The upper half of a float, rounded to nearest even; no NaN comes here.
+/// The upper half of a float, rounded to nearest even.
 bfloat16 to_bfloat16(float x) {
+  if (std::isnan(x)) return {0x7fc0};
   const auto bits = std::bit_cast<std::uint32_t>(x);
   return {static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
 }
@@ -57,8 +58,11 @@ void set_element(const TensorView& row, index_t i, double value) {
     case DType::bf16:
       static_cast<bfloat16*>(row.data)[at] = to_bfloat16(static_cast<float>(value));
       return;
+    case DType::i64:
+      static_cast<std::int64_t*>(row.data)[at] = static_cast<std::int64_t>(value);
+      return;
     default:
-      fail<DTypeError>("set_element: the row must be of a floating dtype");
+      fail<DTypeError>("set_element: the row must be float32, float64, bfloat16 or int64");
   }
 }
 
@@ -90,6 +94,12 @@ std::vector<Tensor> device_sets(const Context& ctx, const TensorView& host, int 
   std::vector<Tensor> sets;
   for (int i = 0; i < num_sets; ++i) sets.push_back(to_device(ctx, host, ctx.device));
   return sets;
+}
+
+Tensor poisoned(const Context& ctx, DType dtype, std::initializer_list<index_t> shape) {
+  const Tensor host({}, dtype, shape);
+  fill(host, dtype == DType::i64 ? -1 : std::numeric_limits<double>::quiet_NaN());
+  return to_device(ctx, host, ctx.device);
 }
 
 Tensor to_host(const Context& ctx, const TensorView& t) { return to_device(ctx, t, {}); }

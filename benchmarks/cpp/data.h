@@ -40,6 +40,10 @@ Tensor random_tensor(DType dtype, std::initializer_list<index_t> shape, std::uin
 /// Copies of a host tensor on the device of the context, one per set.
 std::vector<Tensor> device_sets(const Context& ctx, const TensorView& host, int num_sets);
 
+/// An output on the device of the context, filled with NaN (-1 for integers): an op that forgets an
+/// element is found out.
+Tensor poisoned(const Context& ctx, DType dtype, std::initializer_list<index_t> shape);
+
 /// A copy on the host of a tensor on any device.
 Tensor to_host(const Context& ctx, const TensorView& t);
 

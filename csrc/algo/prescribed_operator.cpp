@@ -44,7 +44,7 @@ PrescribedSpectrumOperator::PrescribedSpectrumOperator(const Context& ctx,
   // A probe of its own, far from those of a run with the same seed.
   const ProbeSpec spec{.kind = ProbeKind::rademacher,
                        .seed = seed,
-                       .first_probe = std::numeric_limits<std::uint32_t>::max(),
+                       .first_probe = index_t{std::numeric_limits<std::uint32_t>::max()},
                        .first_index = 0};
   probes(ctx, spec, row);
 }
@@ -64,8 +64,8 @@ void PrescribedSpectrumOperator::apply(const Context& ctx, const TensorView& x,
 }
 
 double PrescribedSpectrumOperator::bytes(index_t k) const {
-  // Three scalings that read and write, and two transforms in two sweeps over memory each.
-  const auto vectors = static_cast<double>((3 * 2 + 2 * 2 * 2) * k);
+  // Three scalings and two transforms, each reading and writing at least once.
+  const auto vectors = static_cast<double>(5 * 2 * k);
   return (vectors + 3) * static_cast<double>(size() * size_of(dtype()));
 }
 

@@ -28,14 +28,14 @@ __global__ void __launch_bounds__(kThreads)
   load_elements<kAligned>(d, i, n, scale);
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    if (r0 + r < x.rows) load_elements<kAligned>(x.row(r0 + r), i, n, value[r]);
+    if (r0 + r < x.rows) load_elements<kAligned>(x.data + (r0 + r) * x.ld, i, n, value[r]);
   }
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
     if (r0 + r >= x.rows) break;
 #pragma unroll
     for (int e = 0; e < kWidth; ++e) value[r][e] *= scale[e];
-    store_elements<kAligned>(y.row(r0 + r), i, n, value[r]);
+    store_elements<kAligned>(y.data + (r0 + r) * y.ld, i, n, value[r]);
   }
 }
 

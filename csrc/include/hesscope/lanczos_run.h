@@ -18,7 +18,7 @@ struct LanczosOptions {
   index_t num_steps = 100;  // at most n are taken
   ProbeKind kind = ProbeKind::rademacher;
   std::uint64_t seed = 0;
-  std::uint32_t first_probe = 0;
+  index_t first_probe = 0;
   Reorthogonalize reorthogonalize = Reorthogonalize::none;
 };
 
