@@ -9,6 +9,9 @@
 namespace hesscope::bench {
 namespace {
 
+/// 0 / 0 is no error.
+double over(double error, double bound) { return error == 0 ? 0 : error / bound; }
+
 double dot(const TensorView& a, const TensorView& b) {
   double sum = 0;
   for (index_t i = 0; i < a.shape[0]; ++i) sum += element(a, i) * element(b, i);
@@ -66,7 +69,7 @@ double SlqCheck::product_error() const {
     const TensorView row = select(wide, 0, r);
     const double bound =
         (h_.rounding() + oracle_.rounding()) * h_.norm() * std::sqrt(dot(row, row));
-    worst = worse(worst, std::sqrt(error) / std::max(bound, std::numeric_limits<double>::min()));
+    worst = worse(worst, over(std::sqrt(error), bound));
   }
   return worst;
 }
@@ -92,7 +95,7 @@ double SlqCheck::moment_error(const LanczosRun& run, const Quadrature& q) const 
                               static_cast<double>(4 * h_.size() + 8 * j * q.num_nodes) * eps;
       const double bound = relative * std::pow(h_.norm(), j);
       const double error = std::abs(moment - exact[j - 1] / run.norm_square[k]);
-      worst = worse(worst, error / std::max(bound, std::numeric_limits<double>::min()));
+      worst = worse(worst, over(error, bound));
     }
   }
   return worst;
@@ -143,8 +146,8 @@ double SlqCheck::measure_error(const PrescribedSpectrumOperator& h,
     const double distance = wasserstein_distance(nodes, weights, eigenvalues, measure);
     const double bound = wasserstein_bound(nodes, weights, std::min(low, nodes.front()),
                                            std::max(high, nodes.back()));
-    worst = worse(worst, excess / slack);
-    worst = worse(worst, distance / (bound + slack * (h_.norm() + high - low)));
+    worst = worse(worst, over(excess, slack));
+    worst = worse(worst, over(distance, bound + slack * (h_.norm() + high - low)));
   }
   return worst;
 }
@@ -158,7 +161,7 @@ double SlqCheck::spectrum_error(const std::vector<double>& eigenvalues, const Qu
       for (const double node : q.nodes_of(k)) {
         nearest = std::min(nearest, std::abs(node - eigenvalue));
       }
-      worst = worse(worst, nearest / bound);
+      worst = worse(worst, over(nearest, bound));
     }
   }
   return worst;
