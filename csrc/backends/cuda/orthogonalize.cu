@@ -14,17 +14,21 @@ constexpr int kFinishThreads = 128;
 
 /// What one block covers of the pairs (b, j): kRows basis rows for each of kBatch vectors. With a
 /// basis of its own for every vector, w is read once per kRows rows; with a shared one, q is read
-/// once per kBatch vectors.
-template <bool kShared>
+/// once per kBatch vectors. Wider threads hold fewer rows, so that two blocks fit on a processor.
+template <bool kShared, typename Q, typename W>
 struct Tile {
-  static constexpr int kBatch = kShared ? 4 : 1, kRows = kShared ? 4 : 8;
+  // Elements a thread takes at a time: whole 16-byte accesses of either type.
+  static constexpr int kWidth =
+      kVectorWidth<Q> > kVectorWidth<W> ? kVectorWidth<Q> : kVectorWidth<W>;
+  static constexpr int kBatch = !kShared ? 1 : kWidth > 4 ? 2 : 4;
+  static constexpr int kRows = kShared || kWidth > 4 ? 4 : 8;
 };
 
 /// Thread c < kCount gets the block's sum of value[c]. Call once, from every thread.
 template <int kCount>
 __device__ double block_sums(const double (&value)[kCount]) {
-  constexpr int kWarps = kThreads / kWarpSize;
-  HESSCOPE_SHARED(double, warp_total, kWarps* kCount);
+  constexpr int kWarps = kThreads / kWarpSize, kTotals = kWarps * kCount;
+  HESSCOPE_SHARED(double, warp_total, kTotals);
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
 #pragma unroll
   for (int c = 0; c < kCount; ++c) {
@@ -49,8 +53,8 @@ __global__ void __launch_bounds__(kThreads, 2)
                              unsigned row_tiles, unsigned tiles,
                              double* __restrict__ partial,  // [B, k, slabs]
                              index_t slabs) {
-  constexpr int kBatch = Tile<kShared>::kBatch, kRows = Tile<kShared>::kRows;
-  constexpr int kWidth = kSharedWidth<Q, W>;
+  using Shape = Tile<kShared, Q, W>;
+  constexpr int kBatch = Shape::kBatch, kRows = Shape::kRows, kWidth = Shape::kWidth;
   const unsigned tile = blockIdx.x % tiles, s = blockIdx.x / tiles;
   const index_t row0 = index_t{tile % row_tiles} * kRows, b0 = index_t{tile / row_tiles} * kBatch;
   const index_t end = min((index_t{s} + 1) * kSlab, q.cols);
@@ -112,7 +116,8 @@ __global__ void __launch_bounds__(kThreads) multi_axpy_kernel(BatchView<const Q>
                                                               MatrixView<const double> c,  // [B, k]
                                                               MatrixView<W> w,             // [B, n]
                                                               unsigned tiles, double scale) {
-  constexpr int kBatch = Tile<kShared>::kBatch, kWidth = kSharedWidth<Q, W>;
+  using Shape = Tile<kShared, Q, W>;
+  constexpr int kBatch = Shape::kBatch, kWidth = Shape::kWidth;
   const unsigned tile = blockIdx.x % tiles, chunk = blockIdx.x / tiles;
   const index_t b0 = index_t{tile} * kBatch, n = q.cols;
   const index_t i = (index_t{chunk} * kThreads + threadIdx.x) * kWidth;
@@ -146,14 +151,31 @@ __global__ void __launch_bounds__(kThreads) multi_axpy_kernel(BatchView<const Q>
   }
 }
 
-/// Calls f<kShared, kAligned>() for these operands.
-template <typename Q, typename W, typename F>
-void visit_layout(const BatchView<const Q>& q, const MatrixView<W>& w, const F& f) {
-  const bool shared = q.batch > 1 && q.batch_stride == 0;
-  const bool aligned = rows_are_aligned(q) && rows_are_aligned(w);
-  if (shared)
-    return aligned ? f.template operator()<true, true>() : f.template operator()<true, false>();
-  return aligned ? f.template operator()<false, true>() : f.template operator()<false, false>();
+template <bool kShared, bool kAligned, typename Q, typename W>
+void launch_partial(const Context& ctx, BatchView<const Q> q, MatrixView<const W> w,
+                    double* partial  // [B, k, slabs]
+) {
+  using Shape = Tile<kShared, Q, W>;
+  const index_t slabs = num_slabs(q.cols), row_tiles = ceil_div(q.rows, Shape::kRows);
+  const index_t tiles = row_tiles * ceil_div(q.batch, Shape::kBatch);
+  launch(multi_dot_partial_kernel<kShared, kAligned, Q, W>, make_grid(slabs * tiles), kThreads, 0,
+         stream_of(ctx), q, w, static_cast<unsigned>(row_tiles), static_cast<unsigned>(tiles),
+         partial, slabs);
+}
+
+template <bool kShared, bool kAligned, typename Q, typename W>
+void launch_axpy(const Context& ctx, BatchView<const Q> q, MatrixView<const double> c,
+                 MatrixView<W> w, double scale) {
+  using Shape = Tile<kShared, Q, W>;
+  const index_t chunks = ceil_div(q.cols, kThreads * Shape::kWidth);
+  const index_t tiles = ceil_div(q.batch, Shape::kBatch);
+  launch(multi_axpy_kernel<kShared, kAligned, Q, W>, make_grid(chunks * tiles), kThreads, 0,
+         stream_of(ctx), q, c, w, static_cast<unsigned>(tiles), scale);
+}
+
+template <typename Q>
+bool is_shared(const BatchView<Q>& q) {
+  return q.batch > 1 && q.batch_stride == 0;
 }
 
 }  // namespace
@@ -162,32 +184,30 @@ template <typename Q, typename W>
 void multi_dot(const Context& ctx, BatchView<const Q> q, MatrixView<const W> w,
                MatrixView<double> c) {
   const ScopedDevice device(ctx.device);
-  const cudaStream_t stream = stream_of(ctx);
+  const bool aligned = rows_are_aligned(q) && rows_are_aligned(w);
   const index_t slabs = num_slabs(q.cols);
   auto workspace = ctx.workspace;
   double* partial = carve<double>(workspace, q.batch * q.rows * slabs);
 
-  visit_layout(q, w, [&]<bool kShared, bool kAligned>() {
-    const index_t row_tiles = ceil_div(q.rows, Tile<kShared>::kRows);
-    const index_t tiles = row_tiles * ceil_div(q.batch, Tile<kShared>::kBatch);
-    launch(multi_dot_partial_kernel<kShared, kAligned, Q, W>, make_grid(slabs * tiles), kThreads, 0,
-           stream, q, w, static_cast<unsigned>(row_tiles), static_cast<unsigned>(tiles), partial,
-           slabs);
-  });
-  launch(multi_dot_finish_kernel, make_grid(q.batch * q.rows), kFinishThreads, 0, stream, partial,
-         slabs, c);
+  const auto run =
+      is_shared(q) ? aligned ? launch_partial<true, true, Q, W> : launch_partial<true, false, Q, W>
+      : aligned    ? launch_partial<false, true, Q, W>
+                   : launch_partial<false, false, Q, W>;
+  run(ctx, q, w, partial);
+  launch(multi_dot_finish_kernel, make_grid(q.batch * q.rows), kFinishThreads, 0, stream_of(ctx),
+         partial, slabs, c);
 }
 
 template <typename Q, typename W>
 void multi_axpy(const Context& ctx, BatchView<const Q> q, MatrixView<const double> c,
                 MatrixView<W> w, double scale) {
   const ScopedDevice device(ctx.device);
-  const index_t chunks = ceil_div(q.cols, kThreads * kSharedWidth<Q, W>);
-  visit_layout(q, w, [&]<bool kShared, bool kAligned>() {
-    const index_t tiles = ceil_div(q.batch, Tile<kShared>::kBatch);
-    launch(multi_axpy_kernel<kShared, kAligned, Q, W>, make_grid(chunks * tiles), kThreads, 0,
-           stream_of(ctx), q, c, w, static_cast<unsigned>(tiles), scale);
-  });
+  const bool aligned = rows_are_aligned(q) && rows_are_aligned(w);
+  const auto run = is_shared(q)
+                       ? aligned ? launch_axpy<true, true, Q, W> : launch_axpy<true, false, Q, W>
+                   : aligned ? launch_axpy<false, true, Q, W>
+                             : launch_axpy<false, false, Q, W>;
+  run(ctx, q, c, w, scale);
 }
 
 HESSCOPE_FOR_EACH_BASIS_TYPE(HESSCOPE_INSTANTIATE_ORTHOGONALIZE)

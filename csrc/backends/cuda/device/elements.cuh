@@ -1,16 +1,9 @@
 #pragma once
 
-#include <algorithm>
-
 #include "backends/cuda/device/vector_load.cuh"
 #include "hesscope/types.h"
 
 namespace hesscope::cuda {
-
-/// Elements that a thread takes from consecutive places of rows of different types, so that each
-/// type moves in whole 16-byte accesses.
-template <typename... T>
-inline constexpr int kSharedWidth = std::max({kVectorWidth<T>...});
 
 /// to[e] = row[i + e] for i + e < end, and zero behind the end, which is not read.
 ///
