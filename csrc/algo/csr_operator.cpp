@@ -49,7 +49,7 @@ void CsrOperator::apply(const Context& ctx, const TensorView& x, const TensorVie
 }
 
 index_t CsrOperator::workspace_bytes(index_t k) const {
-  return csr_matvec_workspace_bytes(k, size(), size(), dtype());
+  return csr_matvec_workspace_bytes(k, size(), dtype());
 }
 
 double CsrOperator::bytes(index_t k) const {
