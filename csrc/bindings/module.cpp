@@ -12,6 +12,7 @@ void bind_elementary(py::module_& m);
 void bind_lanczos(py::module_& m);
 void bind_orthogonalize(py::module_& m);
 void bind_probes(py::module_& m);
+void bind_scaling(py::module_& m);
 void bind_sparse(py::module_& m);
 void bind_tridiagonal(py::module_& m);
 
@@ -26,6 +27,7 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_lanczos(m);
   hesscope::bind_orthogonalize(m);
   hesscope::bind_probes(m);
+  hesscope::bind_scaling(m);
   hesscope::bind_sparse(m);
   hesscope::bind_tridiagonal(m);
   m.def("build_info", [] {
