@@ -5,6 +5,20 @@ Each function allocates outputs and workspace with torch (so memory is stream-or
 dtypes and devices are validated in C++, once.
 """
 
+from hesscope._core import build_info
+from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
+from hesscope._ops.probes import probe_dot, probes
+from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
-__all__ = ["multi_axpy", "multi_dot"]
+__all__ = [
+    "LanczosState",
+    "build_info",
+    "lanczos_update",
+    "multi_axpy",
+    "multi_dot",
+    "probe_dot",
+    "probes",
+    "sturm_count",
+    "tridiagonal_eigen",
+]

@@ -1,0 +1,7 @@
+"""Densities, counts and traces from small tridiagonal matrices, each with an error bar."""
+
+from hesscope.spectrum.density import spectral_density
+from hesscope.spectrum.result import SpectralDensity
+from hesscope.spectrum.resume import resume
+
+__all__ = ["SpectralDensity", "resume", "spectral_density"]
