@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from hesscope.report.resolved import copy_tolerance, merge_copies
+from hesscope.report.resolved import distinct_nodes
 from hesscope.report.scale import Scale
+
+if TYPE_CHECKING:
+    from hesscope.spectrum import SpectralDensity
 
 _GRID = 1601
 # The narrowest kernel, as a share of the axis: about what the eye separates in a picture of this width.
 _NARROWEST = 0.004
 # Kernel width over the distance of neighbouring nodes: evenly spaced nodes then ripple by less than 0.1 %.
 _WIDTH_PER_GAP = 0.7
-# The axis reaches this many kernel widths beyond the outermost nodes, and at least this share of its span.
-_REACH = 4.0
-_MARGIN = 0.03
+_REACH = 4.0  # the grid reaches this many kernel widths beyond the nodes
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Curve:
         return float(self.density[min(index, len(self.grid) - 1)])
 
 
-def smooth(nodes: Tensor, weights: Tensor, residuals: Tensor, scale: Scale) -> Curve:
+def smooth(rho: SpectralDensity, scale: Scale) -> Curve:
     """Smooth quadratures on the axis, with kernels as wide as the recurrence is unsure.
 
     A constant width would either ripple where nodes are sparse or blur where single eigenvalues are
@@ -62,8 +64,8 @@ def smooth(nodes: Tensor, weights: Tensor, residuals: Tensor, scale: Scale) -> C
 
     Parameters
     ----------
-    nodes, weights, residuals
-        Shape ``[K, m]``, float64, nodes ascending.
+    rho
+        The quadratures.
     scale
         The axis.
 
@@ -71,18 +73,15 @@ def smooth(nodes: Tensor, weights: Tensor, residuals: Tensor, scale: Scale) -> C
     -------
     Curve
     """
-    u = scale.forward(nodes)
+    u = scale.forward(rho.nodes)
     lower, upper = float(u.min()), float(u.max())
-    span = (upper - lower) or 1.0
+    span = (upper - lower) or abs(upper) or 1.0
     narrowest = _NARROWEST * span
-    tol = copy_tolerance(nodes)
     kernels = []
-    for node, weight, residual in zip(nodes, weights, residuals, strict=True):
-        value, mass, blur = merge_copies(node, weight, residual, tol)
+    for value, mass, blur in distinct_nodes(rho):
         kernels.append((scale.forward(value), mass, _widths(scale, value, blur).clamp(min=narrowest)))
-    margin = _MARGIN * span
-    first = min(lower - margin, *(float((at - _REACH * width).min()) for at, _, width in kernels))
-    last = max(upper + margin, *(float((at + _REACH * width).max()) for at, _, width in kernels))
+    first = min(float((at - _REACH * width).min()) for at, _, width in kernels)
+    last = max(float((at + _REACH * width).max()) for at, _, width in kernels)
     axis = torch.linspace(first, last, _GRID, dtype=torch.float64)
     probes = torch.stack([_gaussians(axis, *kernel) for kernel in kernels])
     return Curve(scale.inverse(axis), probes.mean(0), *_log_band(probes), narrowest)
@@ -93,7 +92,7 @@ def _widths(scale: Scale, value: Tensor, residual: Tensor) -> Tensor:
     u = scale.forward(value)
     blur = torch.maximum(scale.forward(value + residual) - u, u - scale.forward(value - residual))
     if len(u) == 1:
-        return torch.zeros_like(u)
+        return blur
     gap = u.diff()
     left, right = torch.cat([gap[:1], gap]), torch.cat([gap, gap[-1:]])
     spacing = torch.minimum(torch.maximum(left, right), 2 * torch.minimum(left, right))

@@ -1,46 +1,21 @@
-"""Numbers as text, and labels of sticks that do not overlap."""
+"""Labels of sticks that do not overlap."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from hesscope.report.numbers import number
 from hesscope.report.resolved import ResolvedEigenvalue
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SIZE = 8.0
 # Heights of the axes, in shares: the leader rises to _ELBOW, leans towards its label and ends below it.
 _ELBOW, _FOOT = 0.80, 0.85
 _LINE = "#999999"
-
-def number(value: float) -> str:
-    """Format to three significant digits with a real minus sign: 10.0, −0.0208, 1.2e6."""
-    if value == 0:
-        return "0"
-    if 1e-4 <= abs(value) < 1e5:
-        text = f"{value:#.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-        text = text.rstrip(".")
-    else:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        text = f"{mantissa}e{int(exponent)}"
-    return text.replace("-", "−")
-
-
-def with_error(value: float, error: float) -> str:
-    """Format value ± error, both to the decimal place of the error's second digit: 60 ± 27."""
-    if not math.isfinite(error):
-        return number(value)
-    if error <= 1e-6 * abs(value) or error == 0:
-        return f"{value:.7g} ± {error:.1g}".replace("-", "−")
-    decimals = 1 - math.floor(math.log10(error))
-    if not -6 < decimals < 8:
-        return f"{number(value)} ± {number(error)}"
-    rounded = [round(x, decimals) for x in (value, error)]
-    places = max(decimals, 0)
-    return " ± ".join(f"{x:,.{places}f}" for x in rounded).replace("-", "−")
 
 
 def place_labels(ax: Axes, eigenvalues: Sequence[ResolvedEigenvalue], heights: Sequence[float]) -> None:
@@ -56,8 +31,12 @@ def place_labels(ax: Axes, eigenvalues: Sequence[ResolvedEigenvalue], heights: S
         Where their sticks end, in data coordinates.
     """
     box = ax.get_window_extent()
-    line_height = 1.45 * SIZE * ax.get_figure(root=True).dpi / 72 / box.width  # share of the axes' width
-    wanted = [float(ax.transAxes.inverted().transform(ax.transData.transform((e.value, h)))[0]) for e, h in zip(eigenvalues, heights, strict=True)]
+    dpi = cast("Figure", ax.get_figure(root=True)).dpi
+    line_height = 1.45 * SIZE * dpi / 72 / box.width  # share of the axes' width
+    wanted = [
+        float(ax.transAxes.inverted().transform(ax.transData.transform((e.value, h)))[0])
+        for e, h in zip(eigenvalues, heights, strict=True)
+    ]
     placed = spread(wanted, line_height, line_height / 2, 1 - line_height / 2)
     for eigenvalue, height, x, target in zip(eigenvalues, heights, wanted, placed, strict=True):
         top = ax.transAxes.inverted().transform(ax.transData.transform((eigenvalue.value, height)))[1]

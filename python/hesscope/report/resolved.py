@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from hesscope.spectrum import SpectralDensity
+
 # A Ritz value counts as an eigenvalue when its residual is below this share of the gap to its neighbour.
 _RESIDUAL_SHARE = 0.1
-# Copies ("ghosts") of one eigenvalue that recurrences without reorthogonalisation make agree to about this
-# share of the largest |Ritz value|; values of different probes agree better.
-_GHOST_SHARE = 1e-4
-# A chi-squared weight with one degree of freedom is below this share of its mean with probability 3 %.
+# Copies ("ghosts") of one eigenvalue, which recurrences without reorthogonalisation make, agree to a few
+# roundings once they carry weight.
+_COPY_ROUNDINGS = 16.0
+# A node with less weight than this share of 1 / n is a copy on its way. A single eigenvalue's weight,
+# chi-squared with one degree of freedom times 1 / n, is below it with probability 3 %.
 _MASS_SHARE = 1e-3
-
-
-def copy_tolerance(nodes: Tensor) -> float:
-    """Return how far apart two Ritz values ``[K, m]`` may be that belong to one eigenvalue."""
-    return _GHOST_SHARE * float(nodes.abs().max())
 
 
 @dataclass(frozen=True)
 class ResolvedEigenvalue:
-    """One eigenvalue (or a group too close to tell apart) that stands alone in the spectrum.
+    """One eigenvalue (or several too close to tell apart) that stands alone in the spectrum.
 
     Attributes
     ----------
     value
-        The mean Ritz value over the probes that found it.
+        The mean Ritz value over the probes that found it; 0 if zero to rounding.
     count
         Weight times n: an estimate of how many eigenvalues sit there, noisy for few probes.
     """
@@ -37,7 +37,15 @@ class ResolvedEigenvalue:
     count: float
 
 
-def merge_copies(nodes: Tensor, weights: Tensor, residuals: Tensor, tol: float) -> tuple[Tensor, Tensor, Tensor]:
+def distinct_nodes(rho: SpectralDensity) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return nodes, weights and residuals of each probe, copies merged: K triples of ``[g]``, float64."""
+    q, tol = rho.quadrature, _COPY_ROUNDINGS * rho.rounding
+    return [merge_copies(*row, tol) for row in zip(q.nodes, q.weights, q.residuals, strict=True)]
+
+
+def merge_copies(
+    nodes: Tensor, weights: Tensor, residuals: Tensor, tol: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Merge the Ritz values of one probe that lie within tol of their neighbour.
 
     Parameters
@@ -56,57 +64,49 @@ def merge_copies(nodes: Tensor, weights: Tensor, residuals: Tensor, tol: float) 
     starts = torch.ones_like(nodes, dtype=torch.bool)
     starts[1:] = nodes.diff() > tol
     group = starts.cumsum(0) - 1
-    size = int(group[-1]) + 1
-    tiny = torch.finfo(torch.float64).tiny
-    mass = torch.zeros(size, dtype=torch.float64).index_add_(0, group, weights)
-    moment = torch.zeros(size, dtype=torch.float64).index_add_(0, group, (weights + tiny) * nodes)
-    padded = torch.zeros(size, dtype=torch.float64).index_add_(0, group, weights + tiny)
-    smallest = torch.full((size,), torch.inf, dtype=torch.float64)
-    smallest = smallest.scatter_reduce(0, group, residuals, "amin")
-    return moment / padded, mass, smallest
+    zeros = torch.zeros(int(group[-1]) + 1, dtype=torch.float64)
+    # Weights may vanish, all of them in a group: a mean then needs something to weigh with.
+    padded = weights + torch.finfo(torch.float64).tiny
+    mean = zeros.index_add(0, group, padded * nodes) / zeros.index_add(0, group, padded)
+    smallest = torch.full_like(zeros, torch.inf).scatter_reduce(0, group, residuals, "amin")
+    return mean, zeros.index_add(0, group, weights), smallest
 
 
-def resolved_eigenvalues(nodes: Tensor, weights: Tensor, residuals: Tensor, n: int) -> list[ResolvedEigenvalue]:
-    """Find the eigenvalues that most probes resolve, ascending.
-
-    Parameters
-    ----------
-    nodes, weights, residuals
-        Shape ``[K, m]``, float64, nodes ascending; a residual bounds the distance of its node to an eigenvalue.
-    n
-        Size of the operator.
-
-    Returns
-    -------
-    list of ResolvedEigenvalue
-        Those that at least half of the probes (and at least one) found alone.
-    """
-    tol = copy_tolerance(nodes)
-    found: list[tuple[float, float]] = []
-    for node, weight, blur in zip(nodes, weights, residuals, strict=True):
-        value, mass, residual = merge_copies(node, weight, blur, tol)
-        keep = mass * n > _MASS_SHARE
-        value, mass, residual = value[keep], mass[keep], residual[keep]
-        wide = torch.full((1,), torch.inf, dtype=torch.float64)
-        gap = torch.minimum(torch.cat([wide, value.diff()]), torch.cat([value.diff(), wide]))
-        alone = residual < _RESIDUAL_SHARE * gap
-        found += zip(value[alone].tolist(), mass[alone].tolist(), strict=True)
-    return _pool(sorted(found), nodes.shape[0], n, tol)
+def resolved_eigenvalues(rho: SpectralDensity) -> list[ResolvedEigenvalue]:
+    """Find the eigenvalues that at least half of the probes resolve, ascending."""
+    tol = _COPY_ROUNDINGS * rho.rounding
+    found: list[tuple[float, float, float]] = []
+    for node, weight, residual in distinct_nodes(rho):
+        keep = weight * rho.n > _MASS_SHARE
+        value, mass, error = node[keep], weight[keep], residual[keep]
+        gap = _gap(value)
+        alone = (error < _RESIDUAL_SHARE * gap) | (error <= tol)
+        # Kato and Temple: the value is this close to the eigenvalue.
+        slack = tol + (error**2 / gap.clamp(min=tol or 1.0)).nan_to_num(0.0)
+        found += zip(value[alone].tolist(), mass[alone].tolist(), slack[alone].tolist(), strict=True)
+    return _pool(sorted(found), rho)
 
 
-def _pool(found: list[tuple[float, float]], probes: int, n: int, tol: float) -> list[ResolvedEigenvalue]:
-    """Group (value, mass) pairs of all probes; keep what half of the probes agree on."""
-    groups: list[list[tuple[float, float]]] = []
-    for pair in found:
-        if groups and pair[0] - groups[-1][-1][0] <= tol:
-            groups[-1].append(pair)
+def _gap(value: Tensor) -> Tensor:
+    """Distance of ascending ``value [g]`` to the nearest neighbour; 0 if there is none: nothing is known."""
+    if len(value) < 2:
+        return torch.zeros_like(value)
+    gap, none = value.diff(), torch.full((1,), torch.inf, dtype=torch.float64)
+    return torch.minimum(torch.cat([none, gap]), torch.cat([gap, none]))
+
+
+def _pool(found: list[tuple[float, float, float]], rho: SpectralDensity) -> list[ResolvedEigenvalue]:
+    """Group ascending (value, mass, slack) of all probes; keep what half of the probes agree on."""
+    groups: list[list[tuple[float, float, float]]] = []
+    for item in found:
+        if groups and item[0] - groups[-1][-1][0] <= item[2] + groups[-1][-1][2]:
+            groups[-1].append(item)
         else:
-            groups.append([pair])
-    return [
-        ResolvedEigenvalue(
-            value=sum(value for value, _ in group) / len(group),
-            count=n * sum(mass for _, mass in group) / len(group),
-        )
-        for group in groups
-        if 2 * len(group) >= probes
-    ]
+            groups.append([item])
+    agreed = [group for group in groups if 2 * len(group) >= rho.num_probes]
+    result = []
+    for group in agreed:
+        value = sum(item[0] for item in group) / len(group)
+        count = rho.n * sum(item[1] for item in group) / len(group)
+        result.append(ResolvedEigenvalue(0.0 if abs(value) <= rho.rounding else value, count))
+    return result

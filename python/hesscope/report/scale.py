@@ -80,7 +80,7 @@ def choose_scale(nodes: Tensor, weights: Tensor, x_scale: str) -> Scale:
 
 
 def _resolution(nodes: Tensor, weights: Tensor) -> float:
-    """Return the typical distance between neighbouring nodes where the mass is: what the recurrence resolves."""
+    """Return what the recurrence resolves: the typical distance of neighbouring nodes where the mass is."""
     gap = (nodes[:, 2:] - nodes[:, :-2]) / 2
     return quantile_of_size(gap, weights[:, 1:-1], 0.5) if gap.numel() else 0.0
 
