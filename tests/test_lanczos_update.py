@@ -180,6 +180,19 @@ def test_a_row_does_not_depend_on_its_batch_or_on_the_threads(n, dtype, backend,
         assert torch.equal(x, torch.cat(parts))
 
 
+@pytest.mark.parametrize("n", [5, 4099])
+def test_the_bits_do_not_depend_on_the_alignment_of_rows(n, dtype, backend, device, rng):
+    w, v, v_prev, state = random_step(rng, 3, n, dtype, device)
+    results = []
+    for padding in (0, 1):
+        aligned = [
+            torch.zeros(3, 4160, dtype=dtype, device=device)[:, padding : padding + n].copy_(x)
+            for x in (w, v, v_prev)
+        ]
+        results.append(update(*aligned, state.clone(), backend=backend, next=aligned[2]))
+    assert all(torch.equal(x, y) for x, y in zip(*results, strict=True))
+
+
 def test_alpha_and_beta_may_be_columns_and_padding_is_left_alone(dtype, backend, device, rng):
     w, v, v_prev, state = random_step(rng, 3, 35, dtype, device)
     want = update(w, v, v_prev, state.clone(), backend=backend)

@@ -8,6 +8,7 @@ of the ratios is printed with the 10th and 90th percentiles. Everything is verif
 """
 
 import argparse
+import functools
 import json
 import platform
 import statistics
@@ -89,8 +90,8 @@ def main() -> None:
     for name, h in engines.items():
         verify(name, h, model, data)
         for k in NUM_VECTORS:
-            vectors = torch.randn(k, h.shape[0])
-            found = ratios(lambda: plain_gradient(model, data), lambda: h.rows(vectors), options.repeats)
+            product = functools.partial(h.rows, torch.randn(k, h.shape[0]))
+            found = ratios(functools.partial(plain_gradient, model, data), product, options.repeats)
             found = [r / k for r in found]
             low, high = found[len(found) // 10], found[-1 - len(found) // 10]
             rows.append({"engine": name, "K": k, "median": statistics.median(found), "p10": low, "p90": high})

@@ -104,29 +104,40 @@ HESSCOPE_HD SinCos sincospi(double x) {
           from_bits(to_bits(odd ? sine : cosine) ^ cos_sign)};
 }
 
+/// The number with the upper 26 bits of x: products of two such numbers are exact.
+HESSCOPE_HD double upper_half(double x) {
+  return from_bits(to_bits(x) & ~std::uint64_t{0x7ffffff});
+}
+
 /// The distribution function of the standard normal distribution, to full relative accuracy in the
 /// lower tail: Phi(-t) = exp(-t^2 / 2) F(u) / (7/8 + t) with u = (t - 4) / (t + 4), after Shepherd
-/// and Laframboise (1981), Math. Comp. 36, 249-253.
+/// and Laframboise (1981), Math. Comp. 36, 249-253. F lies within (0.39, 0.5). The rounding errors
+/// of t^2, of F, of 7/8 + t and of the quotient are found and go into the exponent.
 HESSCOPE_HD double normal_cdf(double x) {
   double t = x < 0.0 ? -x : x;
   t = t > 39.0 ? 39.0 : t;  // Phi(-39) is 0 in float64
-  // t^2 / 2 in two parts: rounding it would cost t^2 / 2 ulp.
-  const double head = from_bits(to_bits(t) & ~std::uint64_t{0x7ffffff});
-  const double high = -0.5 * head * head, low = -0.5 * (t - head) * (t + head);
   const double u = (t - 4.0) / (t + 4.0);
-  // (7/8 + t) exp(t^2 / 2) Phi(-t) on 0 <= t <= 39, within (0.39, 0.5)
-  const double f = polynomial(
-      u, 0.4602518763470986, -0.07540376213296886, -0.0015477721929824072, 0.037563789970766204,
-      -0.03605593794138248, 0.018997609414991814, -0.0050658238502571465, -0.00036547483019100456,
-      0.0007182951361686471, -8.873588653344261e-05, -9.143421149385243e-05, 2.0671080891583646e-05,
-      1.4164744525288431e-05, -3.3284652103547008e-06, -2.6953953069734786e-06,
-      3.786654978955625e-07, 5.63408487395413e-07, 8.066443268360515e-09, -1.117703169438137e-07,
-      -2.1286898918235216e-08, 1.7376196240739975e-08, 6.373285818944843e-09,
-      -1.4484960602744477e-09, -7.678337283928591e-10);
-  // The rounding error of 7/8 + t, found as Knuth does, goes into the exponent.
+  // F on 0 <= t <= 39, error 6.8e-18
+  constexpr double kConstant = 0.4602518763470986;
+  const double rest =
+      u * polynomial(u, -0.07540376213296886, -0.0015477721929824072, 0.037563789970766204,
+                     -0.03605593794138248, 0.018997609414991814, -0.0050658238502571465,
+                     -0.00036547483019100456, 0.0007182951361686471, -8.873588653344261e-05,
+                     -9.143421149385243e-05, 2.0671080891583646e-05, 1.4164744525288431e-05,
+                     -3.3284652103547008e-06, -2.6953953069734786e-06, 3.786654978955625e-07,
+                     5.63408487395413e-07, 8.066443268360515e-09, -1.117703169438137e-07,
+                     -2.1286898918235216e-08, 1.7376196240739975e-08, 6.373285818944843e-09,
+                     -1.4484960602744477e-09, -7.678337283928591e-10);
+  const double f = kConstant + rest, f_error = (kConstant - f) + rest;
   const double sum = 0.875 + t, part = sum - 0.875;
-  const double error = (0.875 - (sum - part)) + (t - part);
-  const double tail = scaled_exp(f / sum, high, low - error / sum);
+  const double sum_error = (0.875 - (sum - part)) + (t - part);
+  const double quotient = f / sum, q = upper_half(quotient), s = upper_half(sum);
+  const double remainder = ((f - q * s) - q * (sum - s)) - (quotient - q) * sum;
+  // Relative to f, for which 1 / 2.25 is near enough.
+  const double correction = 2.25 * (remainder + (f_error - quotient * sum_error));
+  const double head = upper_half(t);
+  const double tail =
+      scaled_exp(quotient, -0.5 * head * head, correction - 0.5 * (t - head) * (t + head));
   return x > 0.0 ? 1.0 - tail : tail;
 }
 

@@ -48,6 +48,14 @@ void slab_signs(ProbeKey key, index_t first, index_t count,
   }
 }
 
+// Masks from memory: before AVX2, a shift by an amount per lane is no vector instruction.
+constexpr struct BitMasks {
+  std::uint32_t lane[32];
+  constexpr BitMasks() : lane() {
+    for (int i = 0; i < 32; ++i) lane[i] = 1u << i;
+  }
+} kBit;
+
 template <typename T>
 void fill_signs(ProbeKey key, index_t first, index_t count,
                 T* out  // [count]
@@ -58,12 +66,33 @@ void fill_signs(ProbeKey key, index_t first, index_t count,
   for (; i + 32 <= count; i += 32) {
     const std::uint32_t bits = sign[i / 32];
     for (int lane = 0; lane < 32; ++lane) {
-      out[i + lane] = (bits & 1u << lane) != 0 ? T(-1) : T(1);
+      out[i + lane] = (bits & kBit.lane[lane]) != 0 ? T(-1) : T(1);
     }
   }
   for (int lane = 0; i + lane < count; ++lane) {
-    out[i + lane] = (sign[i / 32] & 1u << lane) != 0 ? T(-1) : T(1);
+    out[i + lane] = (sign[i / 32] & kBit.lane[lane]) != 0 ? T(-1) : T(1);
   }
+}
+
+/// sum[i mod kChains] += z[i] w[i] over whole words of signs.
+template <typename T>
+void add_signed(const std::uint32_t* sign,  // [words]
+                const T* w,                 // [32 * words]
+                index_t words, double (&sum)[kChains]) {
+  static_assert(32 % kChains == 0);
+  double chain[kChains];
+  for (int lane = 0; lane < kChains; ++lane) chain[lane] = sum[lane];
+  for (index_t i = 0; i < words; ++i) {
+    const std::uint32_t bits = sign[i];
+    T product[32];
+    for (int lane = 0; lane < 32; ++lane) {
+      product[lane] = (bits & kBit.lane[lane]) != 0 ? -w[32 * i + lane] : w[32 * i + lane];
+    }
+    for (int j = 0; j < 32; j += kChains) {
+      for (int lane = 0; lane < kChains; ++lane) chain[lane] += widen(product[j + lane]);
+    }
+  }
+  for (int lane = 0; lane < kChains; ++lane) sum[lane] = chain[lane];
 }
 
 /// sum_i z[i] w[i], with the chains of dot_range: the bits are those of reading z.
@@ -74,17 +103,12 @@ double dot_signs(ProbeKey key, index_t first, index_t count,
   std::uint32_t sign[kWordsPerSlab];
   slab_signs(key, first, count, sign);
   double sum[kChains] = {};
-  index_t i = 0;
-  for (; i + kChains <= count; i += kChains) {
-    const std::uint32_t bits = sign[i / 32] >> (i % 32);
-    for (int lane = 0; lane < kChains; ++lane) {
-      const T value = w[i + lane];
-      sum[lane] += widen((bits & 1u << lane) != 0 ? -value : value);
-    }
-  }
-  for (int lane = 0; i + lane < count; ++lane) {
-    const T value = w[i + lane];
-    sum[lane] += widen((sign[i / 32] >> (i % 32) & 1u << lane) != 0 ? -value : value);
+  const index_t words = count / 32;
+  add_signed(sign, w, words, sum);
+  if (32 * words < count) {  // padded with zeros, which leave a chain as it is: none is ever -0
+    T rest[32] = {};
+    for (index_t i = 32 * words; i < count; ++i) rest[i - 32 * words] = w[i];
+    add_signed(sign + words, rest, 1, sum);
   }
   return add_chains(sum);
 }

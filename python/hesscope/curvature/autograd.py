@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hesscope.curvature.fingerprint import fingerprint
-from hesscope.curvature.graph import Graph, build_graph
+from hesscope.curvature.graph import build_graph
 from hesscope.curvature.memory import available_memory
 from hesscope.curvature.merge import join, merge_small
 from hesscope.curvature.plan import Plan, read_plan
@@ -106,6 +106,8 @@ class AutogradHessian(SymmetricOperator):
 
     def _rows(self, vectors: Tensor) -> Tensor:
         vectors = vectors.detach()
+        if vectors.stride(1) != 1:
+            vectors = vectors.contiguous()
         out = torch.empty(vectors.shape, dtype=self.dtype, device=self.device)
         plan = self._current_plan()
         held = self.memory
@@ -114,21 +116,13 @@ class AutogradHessian(SymmetricOperator):
             if graph is None:
                 graph = build_graph(self.objective, join(self.objective, batches), group.entries[0].index)
             keep = group.graph is not None or held + graph.size <= self.memory_budget
-            self._add_products(graph, vectors, out, group.scale, overwrite=number == 0, retain=keep)
+            graph.add_products(vectors, out, scale=group.scale, overwrite=number == 0, retain=keep)
             if keep and group.graph is None:
                 group.graph = graph
                 held += graph.size
         if self.objective.l2 != 0:
             out.add_(vectors, alpha=self.objective.l2)
         return out
-
-    def _add_products(
-        self, graph: Graph, vectors: Tensor, out: Tensor, scale: float, *, overwrite: bool, retain: bool
-    ) -> None:
-        # One vector after the other: batching them through vmap took 1.3 to 3 times as long.
-        last = len(vectors) - 1
-        for k in range(len(vectors)):
-            graph.add_product(vectors[k], out[k], scale=scale, overwrite=overwrite, retain=retain or k < last)
 
     def _current_plan(self) -> Plan:
         key = self.fingerprint()

@@ -23,12 +23,13 @@ def fingerprint(objective: Objective) -> Hashable:
     ValueError
         If a parameter of the model is no longer the one that was selected.
     """
-    parts = objective.parameter_set
-    for name, p, (owner, attribute) in zip(parts.names, parts.tensors, parts.owners, strict=True):
-        if owner._parameters.get(attribute) is not p:
+    watched: list[Tensor] = []
+    for module, attribute, name, parameter in objective.parameter_set.watched:
+        if module._parameters.get(attribute) is not parameter:
             msg = f"fingerprint: model must keep its parameters, got another {name}; make a new Objective"
             raise ValueError(msg)
-    watched = list(objective.model.parameters()) + objective.state.buffers()
+        watched.append(parameter)
+    watched += objective.state.buffers()
     if objective.data.kind != "stream":
         watched += [t for batch in objective.data for t in tensors(batch)]
     return (objective.state.flags(), address_key(watched), checksum(watched))

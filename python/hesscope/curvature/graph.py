@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,34 +40,34 @@ class Graph:
     size: int
     replays: bool
 
-    def add_product(
-        self, vector: Tensor, out: Tensor, *, scale: float, overwrite: bool, retain: bool
+    def add_products(
+        self, vectors: Tensor, out: Tensor, *, scale: float, overwrite: bool, retain: bool
     ) -> None:
-        """Add ``scale`` times the product of this batch's H with ``vector [n]`` to ``out [n]``.
+        """Add ``scale`` times the products of this batch's H with rows ``[K, n]`` to ``out [K, n]``.
 
         With ``overwrite`` the old content of ``out`` does not count. Without ``retain`` the graph is
         used up.
         """
-        parts = self.objective.parameter_set
+        # One vector after the other: batching them through vmap takes 1.3 to 3 times as long for wide
+        # layers (and half as long for tiny ones).
+        last = len(vectors) - 1
+        for k, (vector, target) in enumerate(zip(vectors, out, strict=True)):
+            products = self._multiply(vector, retain=retain or k < last)
+            _accumulate(
+                products, target.split_with_sizes(self.objective.parameter_set.numels), scale, overwrite
+            )
+
+    def _multiply(self, vector: Tensor, *, retain: bool) -> Sequence[Tensor | None]:
+        pieces = vector.split_with_sizes(self.objective.parameter_set.numels)
         outputs, cotangents = [], []
-        for gradient, part in zip(self.gradients, parts.slices, strict=True):
+        for gradient, piece in zip(self.gradients, pieces, strict=True):
             if gradient is not None:
                 outputs.append(gradient)
-                cotangents.append(vector[part].reshape(gradient.shape).to(gradient.dtype))
-        products: Iterable[Tensor | None] = [None] * len(parts.slices)
-        if outputs:
-            products = self._differentiate(outputs, cotangents, retain=retain)
-        for product, p, part in zip(products, parts.tensors, parts.slices, strict=True):
-            target = out[part].view(p.shape)
-            if product is None:
-                if overwrite:
-                    target.zero_()
-            elif not overwrite:
-                target.add_(product, alpha=scale)
-            elif product.dtype == target.dtype:
-                torch.mul(product, scale, out=target)
-            else:  # scale after the conversion: a factor in low precision would be off for all entries
-                target.copy_(product).mul_(scale)
+                cut = piece.view(gradient.shape)
+                cotangents.append(cut if cut.dtype == gradient.dtype else cut.to(gradient.dtype))
+        if not outputs:
+            return [None] * len(pieces)
+        return self._differentiate(outputs, cotangents, retain=retain)
 
     def _differentiate(
         self, outputs: list[Tensor], cotangents: list[Tensor], *, retain: bool
@@ -79,6 +80,27 @@ class Graph:
         except RuntimeError as error:
             _explain_missing_derivative(error)
             raise
+
+
+def _accumulate(
+    products: Sequence[Tensor | None],
+    targets: Sequence[Tensor],  # flat, one per parameter
+    scale: float,
+    overwrite: bool,
+) -> None:
+    """Add ``scale * product`` to each target, in the precision of the target."""
+    for product, flat in zip(products, targets, strict=True):
+        if product is None:
+            if overwrite:
+                flat.zero_()
+            continue
+        target = flat.view(product.shape)
+        if not overwrite:
+            target.add_(product, alpha=scale)
+        elif product.dtype == target.dtype:
+            torch.mul(product, scale, out=target)
+        else:  # convert first: a factor in low precision would be off for all entries alike
+            target.copy_(product).mul_(scale)
 
 
 def build_graph(objective: Objective, batch: Batch, index: int) -> Graph:
@@ -145,15 +167,20 @@ def _inspect(roots: list[Tensor], objective: Objective) -> tuple[int, bool]:
     return sum(size for address, size in storages.items() if address not in known), replays
 
 
+@functools.lru_cache(maxsize=1024)
+def _saved_names(kind: Hashable) -> tuple[str, ...]:
+    return tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
+
+
 def _saved(node: Any) -> list[Any]:
     found: list[Any] = []
-    for name in dir(type(node)):
-        if name.startswith("_raw_saved_"):
-            try:
-                value = getattr(node, name)
-            except RuntimeError:
-                continue
-            found.extend(value if isinstance(value, (tuple, list)) else [value])
+    kind: Hashable = type(node)
+    for name in _saved_names(kind):
+        try:
+            value = getattr(node, name)
+        except RuntimeError:
+            continue
+        found.extend(value if isinstance(value, (tuple, list)) else [value])
     return [saved for saved in found if saved is not None]
 
 

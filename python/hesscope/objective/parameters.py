@@ -22,8 +22,8 @@ class ParameterSet:
     ----------
     names, tensors, numels, slices
         One entry per parameter; ``slices`` are the ranges in the vector of length ``n``.
-    owners
-        (module, attribute name) of each parameter, to notice when one is replaced.
+    watched
+        (module, attribute, name, parameter) of every parameter of the model, to notice a change.
     dtype
         Of vectors: float64 if any selected parameter is float64, else float32.
     """
@@ -33,7 +33,7 @@ class ParameterSet:
         chosen = _select(aliases, found, selection)
         self.names = chosen
         self.tensors = [found[name] for name in chosen]
-        self.owners = [owners[name] for name in chosen]
+        self.watched = [(*owners[name], name, parameter) for name, parameter in found.items()]
         self.device = _check(chosen, self.tensors)
         self.dtype = torch.float64 if any(p.dtype == torch.float64 for p in self.tensors) else torch.float32
         self.numels = [p.numel() for p in self.tensors]

@@ -103,7 +103,8 @@ class ModelState:
             yield
         finally:
             for module, training in zip(self.modules, before, strict=True):
-                module.training = training
+                if module.training != training:
+                    module.training = training
 
     @contextlib.contextmanager
     def _buffer_copies(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from hesscope import _checks
 from hesscope.results import Estimate
 from hesscope.spectrum import bands, quadrature
 from hesscope.spectrum.bounds import random_start_bounds
-from hesscope.spectrum.sampling import half_width, jackknife
+from hesscope.spectrum.sampling import count_interval, half_width, jackknife
 
 if TYPE_CHECKING:
     from hesscope.spectrum.result import SpectralDensity
@@ -123,19 +123,18 @@ def extreme(rho: SpectralDensity, *, largest: bool) -> Estimate:
 
 
 def _mass(rho: SpectralDensity, a: float, b: float, *, scale: float) -> Estimate:
-    # Per probe: the weight in [a, b], and the sandwich around it. An end at infinity costs nothing.
+    # Per probe: the number of eigenvalues in [a, b] it sees, and the sandwich around it.
     edges = torch.tensor([math.nextafter(a, -math.inf), b], dtype=torch.float64)
-    at = scale * quadrature.cdf(rho.quadrature, edges).diff(dim=1)[:, 0]
+    at = quadrature.cdf(rho.quadrature, edges).diff(dim=1)[:, 0]
     lower_cdf, upper_cdf = bands.bounds(rho, torch.tensor([a, b], dtype=torch.float64))
-    lower = scale * (lower_cdf[:, 1] - upper_cdf[:, 0]).clamp(min=0.0)
-    upper = scale * (upper_cdf[:, 1] - lower_cdf[:, 0])
-    sampling = max(float(half_width(lower)), float(half_width(upper)))
-    value, low, high = float(at.mean()), float(lower.mean()), float(upper.mean())
-    interval = (
-        max(0.0, low - float(half_width(lower))),
-        min(scale, high + float(half_width(upper))),
-    )
-    method = "weight of the nodes; sandwich of each probe, t-intervals of its ends"
+    lower = rho.n * (lower_cdf[:, 1] - upper_cdf[:, 0]).clamp(min=0.0)
+    upper = rho.n * (upper_cdf[:, 1] - lower_cdf[:, 0])
+    unit = scale / rho.n
+    low, high = unit * float(lower.mean()), unit * float(upper.mean())
+    interval = tuple(unit * end for end in count_interval(lower, upper, rho.n))
+    value = min(max(scale * float(at.mean()), interval[0]), interval[1])  # by rounding
+    sampling = max(low - interval[0], interval[1] - high) if rho.num_probes > 1 else math.inf
+    method = "weight of the nodes; sandwich of each probe, t- and chi-square intervals of its ends"
     return _make(rho, value, interval, sampling, max(value - low, high - value), method)
 
 

@@ -64,6 +64,9 @@ def resume(
     ``state=True``); without it, or with reorthogonalisation, all steps are replayed, and a UserWarning says
     how many products that repeats before they begin.
     """
+    if not isinstance(operator, SymmetricOperator):
+        msg = f"{_WHERE}: operator must be a SymmetricOperator, got {type(operator).__name__}"
+        raise TypeError(msg)
     wanted = dict(density.settings)
     if num_steps is not None:
         wanted["num_steps"] = _checks.integer(_WHERE, "num_steps", num_steps, least=density.num_steps)
@@ -104,9 +107,6 @@ def resume(
 
 def _check_operator(density: SpectralDensity, operator: SymmetricOperator) -> None:
     """Compare size, dtype and the first coefficients with the operator's: one product."""
-    if not isinstance(operator, SymmetricOperator):
-        msg = f"{_WHERE}: operator must be a SymmetricOperator, got {type(operator).__name__}"
-        raise TypeError(msg)
     was, now = (density.n, density.operator["dtype"]), (operator.shape[0], str(operator.dtype))
     if was != now:
         msg = f"{_WHERE}: operator must have n={was[0]} and dtype {was[1]}, got n={now[0]} and {now[1]}"
