@@ -10,6 +10,7 @@ namespace hesscope {
 void bind_orthogonalize(py::module_& m);
 void bind_tridiagonal(py::module_& m);
 void bind_sparse(py::module_& m);
+void bind_hadamard(py::module_& m);
 
 }  // namespace hesscope
 
@@ -20,6 +21,7 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_orthogonalize(m);
   hesscope::bind_tridiagonal(m);
   hesscope::bind_sparse(m);
+  hesscope::bind_hadamard(m);
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,

@@ -5,8 +5,17 @@ Each function allocates outputs and workspace with torch (so memory is stream-or
 dtypes and devices are validated in C++, once.
 """
 
+from hesscope._ops.hadamard import walsh_hadamard
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
 from hesscope._ops.sparse import csr_check, csr_matvec
 from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
-__all__ = ["csr_check", "csr_matvec", "multi_axpy", "multi_dot", "sturm_count", "tridiagonal_eigen"]
+__all__ = [
+    "csr_check",
+    "csr_matvec",
+    "multi_axpy",
+    "multi_dot",
+    "sturm_count",
+    "tridiagonal_eigen",
+    "walsh_hadamard",
+]
