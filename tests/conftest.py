@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 import torch
 
 from hesscope import _core
 
+ROOT = Path(__file__).parents[1]
 EMULATED = _core.build_info()["cuda"] == "emulated"
 
 
@@ -40,3 +47,42 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
 @pytest.fixture
 def rng() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@dataclass(frozen=True)
+class CoreBuild:
+    """A second build of the core, with its CUDA kernels emulated where NVIDIA's headers are found."""
+
+    objects: Path  # CMake's build folder
+    python_path: Path  # holds a copy of the package with this core in it
+    emulated: bool
+
+
+def cmake(source: Path, build: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    definitions = [f"-D{name}={value}" for name, value in options.items()]
+    command = ["cmake", "-G", "Ninja", "-S", source, "-B", build, *definitions]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def core_build(tmp_path_factory: pytest.TempPathFactory) -> CoreBuild:
+    root = tmp_path_factory.mktemp("core")
+    package, build = root / "python" / "hesscope", root / "build"
+    ignored = shutil.ignore_patterns("_core*.so", "__pycache__")
+    shutil.copytree(ROOT / "python" / "hesscope", package, ignore=ignored)
+    options: dict[str, object] = {
+        "CMAKE_BUILD_TYPE": "Release",
+        "HESSCOPE_PYTHON": "ON",
+        "HESSCOPE_BENCHMARKS": "ON",
+        "HESSCOPE_WERROR": "ON",
+        "HESSCOPE_MODULE_DIR": package,
+        "Python_EXECUTABLE": sys.executable,
+    }
+    configured = cmake(ROOT, build, HESSCOPE_CUDA="EMULATED", **options)
+    emulated = "needs NVIDIA's headers" not in configured.stderr
+    if not emulated:
+        configured = cmake(ROOT, build, HESSCOPE_CUDA="OFF", **options)
+    assert configured.returncode == 0, configured.stderr
+    built = subprocess.run(["cmake", "--build", build], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout[-6000:] + built.stderr[-3000:]
+    return CoreBuild(build, package.parent, emulated)

@@ -53,6 +53,25 @@ def test_multi_axpy_is_within_the_rounding_bound(k, n, storage, dtype, backend, 
     assert ((got.double() - want).abs() <= bound).all()
 
 
+@pytest.mark.parametrize("storage", STORAGE, ids=str)
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("n", [5, 4099])
+def test_the_bits_do_not_depend_on_the_alignment_of_rows(n, shared, storage, dtype, backend, device, rng):
+    def operands(padding):
+        rng.manual_seed(0)
+        wide = torch.zeros(6, 9, 4160, dtype=storage, device=device)[..., padding : padding + n]
+        q = wide.copy_(normal(rng, 6, 9, n))
+        w = torch.zeros(6, 4160, dtype=dtype, device=device)[:, padding : padding + n]
+        return (q[:1].expand(6, -1, -1) if shared else q), w.copy_(normal(rng, 6, n))
+
+    results = []
+    for padding in (0, 1):
+        q, w = operands(padding)
+        c = _ops.multi_dot(q, w, backend=backend)
+        results.append((c, _ops.multi_axpy(q, c, w, scale=-0.5, backend=backend)))
+    assert all(torch.equal(x, y) for x, y in zip(*results, strict=True))
+
+
 def test_multi_axpy_leaves_the_padding_alone(backend, device, rng):
     wide = torch.full((2, 40), torch.nan, device=device)
     w = wide[:, :33].fill_(1.0)
@@ -67,6 +86,10 @@ def test_a_shared_basis_equals_copies_of_it(backend, device, rng):
     w = normal(rng, 4, 5000, dtype=torch.float32, device=device)
     shared = _ops.multi_dot(q.expand(4, -1, -1), w, backend=backend)
     assert torch.equal(shared, _ops.multi_dot(q.repeat(4, 1, 1), w, backend=backend))
+    w_shared, w_copies = w.clone(), w.clone()
+    _ops.multi_axpy(q.expand(4, -1, -1), shared, w_shared, backend=backend)
+    _ops.multi_axpy(q.repeat(4, 1, 1), shared, w_copies, backend=backend)
+    assert torch.equal(w_shared, w_copies)
 
 
 @pytest.mark.parametrize("n", [33, 70_001])

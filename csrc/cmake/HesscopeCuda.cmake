@@ -11,7 +11,10 @@ function(_hesscope_try_cuda result)
     return()
   endif()
   # A compiler that is present may still not work with this host compiler or C++20.
-  file(WRITE "${PROJECT_BINARY_DIR}/try_cuda.cu" "#include <bit>\n#include <span>\n__global__ void empty_kernel() {}\nint main() { return 0; }\n")
+  file(
+    WRITE "${PROJECT_BINARY_DIR}/try_cuda.cu"
+    "#include <bit>\n#include <span>\n__global__ void empty_kernel() {}\nint main() { return 0; }\n"
+  )
   execute_process(
     COMMAND
       "${CMAKE_CUDA_COMPILER}" -std=c++20 -c "${PROJECT_BINARY_DIR}/try_cuda.cu" -o
@@ -44,8 +47,10 @@ if(HESSCOPE_CUDA STREQUAL "ON" OR HESSCOPE_CUDA STREQUAL "AUTO")
     enable_language(CUDA)
     find_package(CUDAToolkit REQUIRED)
     set(HESSCOPE_CUDA_MODE ON)
-    set(HESSCOPE_CUDA_DESCRIPTION
-        "${CUDAToolkit_VERSION_MAJOR}.${CUDAToolkit_VERSION_MINOR} for sm ${CMAKE_CUDA_ARCHITECTURES}")
+    set(
+      HESSCOPE_CUDA_DESCRIPTION
+      "${CUDAToolkit_VERSION_MAJOR}.${CUDAToolkit_VERSION_MINOR} for sm ${CMAKE_CUDA_ARCHITECTURES}"
+    )
     message(STATUS "CUDA backend: on, ${HESSCOPE_CUDA_DESCRIPTION}")
   endif()
 elseif(HESSCOPE_CUDA STREQUAL "EMULATED")
@@ -56,7 +61,10 @@ elseif(HESSCOPE_CUDA STREQUAL "EMULATED")
     HINTS ${CUDAToolkit_INCLUDE_DIRS} $ENV{CUDA_HOME}/include /usr/local/cuda/include
   )
   if(NOT HESSCOPE_CUDA_HEADERS)
-    message(FATAL_ERROR "HESSCOPE_CUDA=EMULATED needs NVIDIA's headers (cuda_bf16.h); set HESSCOPE_CUDA_HEADERS")
+    message(
+      FATAL_ERROR
+      "HESSCOPE_CUDA=EMULATED needs NVIDIA's headers (cuda_bf16.h); set HESSCOPE_CUDA_HEADERS"
+    )
   endif()
   set(HESSCOPE_CUDA_MODE EMULATED)
   set(HESSCOPE_CUDA_DESCRIPTION "emulated")

@@ -37,17 +37,20 @@ enum LanczosState : int {
 /// w, v, v_prev and next share one dtype, float32 or float64; rows contiguous, any row stride.
 /// Breakdown: beta <= breakdown_tolerance * largest ends a recurrence: beta is set to 0, scale to
 /// 0 and next to zeros. A recurrence that has ended writes alpha = beta = 0 and zeros to next.
-/// A NaN goes through to alpha and beta. n >= 1; K == 0 is a no-op.
+/// A value that is not finite goes through to alpha and beta. n >= 1; K == 0 is a no-op.
+/// beta is the norm of next as stored, rounded to its dtype, so that scale * next has norm 1.
+/// v is not normalised, so that w has elements of size ||H||^2 / sqrt(n): in float32 these must be
+/// within 1e-37 and 1e38.
 /// Sums are float64; row r depends on row r only, and not on the number of threads.
 /// Two passes: read w, v, v_prev; then read them again and write next. 28 bytes an element in
-/// float32.
+/// float32 where next is v_prev, 32 otherwise.
 ///
 /// Throws ShapeError, DTypeError, DeviceError, WorkspaceError; NotCompiled without that backend.
 void lanczos_update(const Context& ctx, const TensorView& w, const TensorView& v,
                     const TensorView& v_prev, const TensorView& next, const TensorView& state,
                     const TensorView& alpha, const TensorView& beta, double breakdown_tolerance);
 
-/// Bytes of workspace lanczos_update needs: one float64 per slab of columns and row, and one a row.
+/// Bytes of workspace lanczos_update needs: one float64 per slab of columns and row.
 index_t lanczos_update_workspace_bytes(index_t rows, index_t n);
 
 }  // namespace hesscope

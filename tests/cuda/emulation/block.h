@@ -36,6 +36,8 @@ struct Thread {
   uint3 index{};
   Fiber* fiber = nullptr;
   std::source_location waits_at;
+  bool fenced = false;          // has passed a __threadfence
+  void* last_atomic = nullptr;  // where; see fence.h
 
   unsigned lane() const { return rank % kLanes; }
   unsigned warp() const { return rank / kLanes; }
@@ -89,7 +91,7 @@ struct Block {
   SharedArena* shared = nullptr;
   Barrier barrier;
   std::exception_ptr error;
-  char end_edge = 0;
+  char start_edge = 0, end_edge = 0;
 };
 
 inline constinit thread_local Block* current_block = nullptr;

@@ -22,6 +22,7 @@
 #endif
 
 #include "atomics.h"
+#include "fence.h"
 #include "grid.h"
 #include "intrinsics.h"
 #include "qualifiers.h"  // first: NVIDIA's headers and what becomes of __global__ and its like

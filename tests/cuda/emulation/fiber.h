@@ -81,14 +81,23 @@ class Fiber {
     if (memory == MAP_FAILED) throw Error("no memory for the stack of a CUDA thread");
     mprotect(memory, kPage, PROT_NONE);
     bottom_ = static_cast<std::byte*>(memory);
+    flow.stack = bottom_ + kPage;
+    flow.stack_bytes = kBytes - kPage;
+#if defined(HESSCOPE_EMULATION_TSAN)
+    flow.sanitizer_fiber = __tsan_create_fiber(0);
+#endif
   }
-  ~Fiber() { munmap(bottom_, kBytes); }
+  ~Fiber() {
+#if defined(HESSCOPE_EMULATION_TSAN)
+    __tsan_destroy_fiber(flow.sanitizer_fiber);
+#endif
+    munmap(bottom_, kBytes);
+  }
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
   /// The next switch to `flow` calls `entry`, which never returns.
   HESSCOPE_EMULATION_UNSEEN void prepare(void (*entry)()) {
-    flow = {.stack = bottom_ + kPage, .stack_bytes = kBytes - kPage};
     permit(flow.stack, flow.stack_bytes);  // frames of the thread that died here
     // From the top: a null return address of `entry` (which also aligns its frame), `entry`,
     // registers.
@@ -97,16 +106,6 @@ class Fiber {
     *--top = reinterpret_cast<void*>(entry);
     for (std::size_t i = 0; i < kSavedRegisters; ++i) *--top = nullptr;
     flow.stack_pointer = top;
-#if defined(HESSCOPE_EMULATION_TSAN)
-    flow.sanitizer_fiber = __tsan_create_fiber(0);
-#endif
-  }
-
-  /// The thread on it has ended.
-  void retire() {
-#if defined(HESSCOPE_EMULATION_TSAN)
-    __tsan_destroy_fiber(flow.sanitizer_fiber);
-#endif
   }
 
   Flow flow;
@@ -118,7 +117,7 @@ class Fiber {
   std::byte* bottom_ = nullptr;
 };
 
-/// Fibers of one OS thread, kept from block to block.
+/// Fibers that one worker keeps from block to block: under the thread sanitizer they are dear.
 class FiberPool {
  public:
   Fiber* take() {

@@ -9,10 +9,12 @@
 #include <vector>
 
 #include "scheduler.h"
+#include "worker_pool.h"
 
 namespace hesscope::emulation {
 
-inline constexpr unsigned kMaxWorkers = 8;  // OS threads of a parallel launch
+/// OS threads of a parallel launch. The thread sanitizer has room for 8192 fibers, here 4 x 1024.
+inline constexpr std::size_t kMaxWorkers = 4;
 
 inline void check_launch(const Launch& launch) {
   const dim3 grid = launch.grid, block = launch.block;
@@ -55,15 +57,16 @@ inline std::vector<std::uint64_t> block_order(std::uint64_t num_blocks, const Op
 /// is how the thread sanitizer sees races between blocks.
 inline void run_in_parallel(const Launch& launch, const std::vector<std::uint64_t>& order,
                             const Options& options) {
-  const std::size_t workers = std::min<std::size_t>(kMaxWorkers, order.size());
+  const std::size_t num_workers = std::min(kMaxWorkers, order.size());
+  LeasedWorkers workers(num_workers);
   std::mutex mutex;
   std::exception_ptr error;
   std::vector<std::thread> threads;
-  for (std::size_t worker = 0; worker < workers; ++worker) {
+  for (std::size_t worker = 0; worker < num_workers; ++worker) {
     threads.emplace_back([&, worker] {
       try {
-        for (std::size_t i = worker; i < order.size(); i += workers) {
-          run_block(launch, block_index(launch, order[i]), options);
+        for (std::size_t i = worker; i < order.size(); i += num_workers) {
+          run_block(workers[worker], launch, block_index(launch, order[i]), options);
         }
       } catch (...) {
         const std::lock_guard lock(mutex);
@@ -84,8 +87,9 @@ inline void run_launch(const Launch& launch) {
   if (options.parallel_blocks) {
     run_in_parallel(launch, order, options);
   } else {
+    LeasedWorkers workers(1);
     for (const std::uint64_t number : order) {
-      run_block(launch, block_index(launch, number), options);
+      run_block(workers[0], launch, block_index(launch, number), options);
     }
   }
 }

@@ -49,6 +49,10 @@ namespace hesscope::emulation {
 
 #if defined(HESSCOPE_EMULATION_TSAN)
 
+/// Every CUDA thread of a block is a fiber of its own, with a stack of its own; otherwise a stack
+/// whose thread has returned serves the next one.
+inline constexpr bool kFiberPerThread = true;
+
 /// In its scope even library functions that the emulator calls are not watched.
 class Unwatched {
  public:
@@ -69,6 +73,8 @@ inline void release(void* edge) { __tsan_release(edge); }
 inline void acquire(void* edge) { __tsan_acquire(edge); }
 
 #else
+
+inline constexpr bool kFiberPerThread = false;
 
 struct Unwatched {
   ~Unwatched() {}  // a destructor keeps compilers from calling the object unused

@@ -10,8 +10,9 @@
 
 namespace hesscope::emulation {
 
-/// What an OS thread keeps from block to block.
+/// What runs blocks, one at a time, kept from launch to launch.
 struct Worker {
+  Block block;
   FiberPool fibers;
   SharedArena shared;
   std::vector<Thread> threads;
@@ -19,12 +20,8 @@ struct Worker {
   std::vector<unsigned> order;
 };
 
-inline Worker& this_worker() {
-  static thread_local Worker worker;
-  return worker;
-}
-
 HESSCOPE_EMULATION_UNSEEN inline void run_kernel(Block& block) {
+  acquire(&block.start_edge);
   try {
     block.launch->run_thread(block.launch->closure);
   } catch (const Unwind&) {
@@ -57,20 +54,15 @@ HESSCOPE_EMULATION_UNSEEN inline void start_thread(Block& block, Thread& thread)
 }
 
 /// A fiber whose thread has returned takes the next thread itself if that one has not started: a
-/// kernel without barriers then runs as a plain loop, without a switch. Not under the thread
-/// sanitizer, to which a fiber is a thread.
+/// kernel without barriers then runs as a plain loop, without a switch.
 HESSCOPE_EMULATION_UNSEEN inline bool take_next_thread(Block& block) {
-#if defined(HESSCOPE_EMULATION_TSAN)
-  return static_cast<void>(block), false;
-#else
-  if (block.error || block.cursor + 1 == block.num_threads) return false;
+  if (kFiberPerThread || block.error || block.cursor + 1 == block.num_threads) return false;
   Thread& next = block.threads[block.order[block.cursor + 1]];
   if (next.state != State::unstarted) return false;
   ++block.cursor;
   next.fiber = block.running->fiber;
   start_thread(block, next);
   return true;
-#endif
 }
 
 HESSCOPE_EMULATION_UNSEEN inline void fiber_main() {
@@ -93,10 +85,7 @@ HESSCOPE_EMULATION_UNSEEN inline void resume(Block& block, Thread& thread) {
   Fiber* fiber = thread.fiber;
   start_thread(block, thread);
   switch_flow(block.scheduler, fiber->flow);
-  if (block.running->state == State::done) {
-    fiber->retire();
-    block.fibers->put_back(fiber);
-  }
+  if (!kFiberPerThread && block.running->state == State::done) block.fibers->put_back(fiber);
 }
 
 inline Error deadlock(const Block& block) {
@@ -161,11 +150,8 @@ inline void unwind(Block& block) {
   }
 }
 
-/// Run one block on this OS thread. Throws what a thread of it threw.
-inline void run_block(const Launch& launch, uint3 index, const Options& options) {
-  const Unwatched unwatched;
-  Worker& worker = this_worker();
-  Block block;
+inline void prepare_block(Worker& worker, const Launch& launch, const Options& options) {
+  Block& block = worker.block = Block{};
   block.launch = &launch;
   block.num_threads = block.alive = launch.block.x * launch.block.y * launch.block.z;
   if (worker.threads.size() < block.num_threads) {
@@ -183,16 +169,29 @@ inline void run_block(const Launch& launch, uint3 index, const Options& options)
 #endif
   worker.shared.begin_block(launch.dynamic_shared_bytes);
   prepare_threads(block, worker, options.order);
+}
+
+/// Run one block on this OS thread. Throws what a thread of it threw.
+inline void run_block(Worker& worker, const Launch& launch, uint3 index, const Options& options) {
+  const Unwatched unwatched;
+  prepare_block(worker, launch, options);
+  Block& block = worker.block;
   blockIdx = index;
   blockDim = launch.block;
   gridDim = launch.grid;
-  current_block = &block;
   const std::uint64_t position =
       index.x + launch.grid.x * (index.y + static_cast<std::uint64_t>(launch.grid.y) * index.z);
+  release(&block.start_edge);
+  current_block = &block;
   schedule(block, options, mix(options.seed ^ mix(position)));
   if (block.error) unwind(block);
   current_block = nullptr;
   acquire(&block.end_edge);
+  if (kFiberPerThread) {
+    for (unsigned i = 0; i < block.num_threads; ++i) {
+      if (block.threads[i].fiber != nullptr) worker.fibers.put_back(block.threads[i].fiber);
+    }
+  }
   if (block.error) std::rethrow_exception(block.error);
   worker.shared.check_guards();
 }

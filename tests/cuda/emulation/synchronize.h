@@ -47,11 +47,6 @@ HESSCOPE_EMULATION_UNSEEN inline unsigned meet_at_barrier(bool predicate, Barrie
   return barrier.released_true;
 }
 
-/// The thread sanitizer knows no fences. Ours is one edge for all: a writer's fence releases to it,
-/// a reader's acquires from it, and atomics alone order nothing, as in CUDA's memory model. So the
-/// pattern "write, fence, atomic | atomic, fence, read" is clean and lacks neither fence.
-inline char fence_edge = 0;
-
 }  // namespace hesscope::emulation
 
 inline void __syncthreads(std::source_location where = std::source_location::current()) {
@@ -75,11 +70,3 @@ inline int __syncthreads_or(int predicate,
   return hesscope::emulation::meet_at_barrier(predicate != 0, hesscope::emulation::BarrierKind::any,
                                               where) != 0;
 }
-
-inline void __threadfence() {
-  hesscope::emulation::release(&hesscope::emulation::fence_edge);
-  __sync_synchronize();
-  hesscope::emulation::acquire(&hesscope::emulation::fence_edge);
-}
-inline void __threadfence_block() { __threadfence(); }
-inline void __threadfence_system() { __threadfence(); }

@@ -1,0 +1,43 @@
+"""Every op test again with backend="cuda", its kernels executed on the CPU by tests/cuda/emulation."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OP_TESTS = sorted(
+    path.relative_to(ROOT)
+    for path in (ROOT / "tests").glob("test_*.py")
+    if not path.stem.startswith("test_cuda") and "backend, device" in path.read_text()
+)
+FAMILIES = (ROOT / "csrc" / "backends" / "cuda").glob("*.cu")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["forward", "reverse", "random:1"])
+def test_op_tests_pass_on_emulated_kernels(order, core_build):
+    if not core_build.emulated:
+        pytest.skip("NVIDIA's headers (cuda_bf16.h) are not on this machine")
+    environment = os.environ | {
+        "PYTHONPATH": str(core_build.python_path),
+        "HESSCOPE_EMULATION_ORDER": order,
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-k", "cuda", "-p", "no:cacheprovider", *OP_TESTS]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    summary = done.stdout.splitlines()[-1]
+    assert " passed" in summary
+    assert "skipped" not in summary, done.stdout[-3000:]
+
+
+def test_every_family_has_a_cuda_file_and_an_op_test():
+    families = {path.stem for path in FAMILIES}
+    assert families == {path.stem for path in (ROOT / "csrc" / "backends" / "no_cuda").glob("*.cpp")}
+    tested = " ".join(path.stem for path in OP_TESTS)
+    assert all(family in tested for family in families), (families, tested)
