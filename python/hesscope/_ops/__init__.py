@@ -7,6 +7,7 @@ dtypes and devices are validated in C++, once.
 
 from hesscope._core import build_info
 from hesscope._ops.density import smoothed_cdf, smoothed_density
+from hesscope._ops.hadamard import walsh_hadamard
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
 from hesscope._ops.probes import probe_dot, probes
@@ -29,4 +30,5 @@ __all__ = [
     "smoothed_density",
     "sturm_count",
     "tridiagonal_eigen",
+    "walsh_hadamard",
 ]
