@@ -7,6 +7,8 @@ namespace py = pybind11;
 
 namespace hesscope {
 
+void bind_density(py::module_& m);
+void bind_elementary(py::module_& m);
 void bind_lanczos(py::module_& m);
 void bind_orthogonalize(py::module_& m);
 void bind_probes(py::module_& m);
@@ -20,6 +22,8 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of hesscope. Use it through the package: only hesscope._ops imports it.";
   hesscope::bind_errors(m);
   hesscope::bind_call(m);
+  hesscope::bind_density(m);
+  hesscope::bind_elementary(m);
   hesscope::bind_lanczos(m);
   hesscope::bind_orthogonalize(m);
   hesscope::bind_probes(m);

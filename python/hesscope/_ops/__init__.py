@@ -5,6 +5,7 @@ Each function allocates outputs and workspace with torch (so memory is stream-or
 dtypes and devices are validated in C++, once.
 """
 
+from hesscope._ops.density import smoothed_cdf, smoothed_density
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
 from hesscope._ops.probes import probe_dot, probes
@@ -22,6 +23,8 @@ __all__ = [
     "probe_dot",
     "probes",
     "scale_columns",
+    "smoothed_cdf",
+    "smoothed_density",
     "sturm_count",
     "tridiagonal_eigen",
 ]
