@@ -12,8 +12,9 @@ void bind_elementary(py::module_& m);
 void bind_lanczos(py::module_& m);
 void bind_orthogonalize(py::module_& m);
 void bind_probes(py::module_& m);
-void bind_tridiagonal(py::module_& m);
+void bind_scaling(py::module_& m);
 void bind_sparse(py::module_& m);
+void bind_tridiagonal(py::module_& m);
 
 }  // namespace hesscope
 
@@ -26,8 +27,9 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_lanczos(m);
   hesscope::bind_orthogonalize(m);
   hesscope::bind_probes(m);
-  hesscope::bind_tridiagonal(m);
+  hesscope::bind_scaling(m);
   hesscope::bind_sparse(m);
+  hesscope::bind_tridiagonal(m);
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,

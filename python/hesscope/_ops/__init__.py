@@ -5,7 +5,6 @@ Each function allocates outputs and workspace with torch (so memory is stream-or
 dtypes and devices are validated in C++, once.
 """
 
-from hesscope._core import build_info
 from hesscope._ops.density import smoothed_cdf, smoothed_density
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
@@ -15,7 +14,6 @@ from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
 __all__ = [
     "LanczosState",
-    "build_info",
     "csr_check",
     "csr_matvec",
     "lanczos_update",
