@@ -2,20 +2,23 @@
 
 from hesscope._ops import build_info
 from hesscope.curvature import hessian
+from hesscope.krylov.eigen import eigenpairs
 from hesscope.objective import Objective
 from hesscope.operators import SymmetricOperator, from_function, from_matrix, from_scipy, scaled, shifted
-from hesscope.results import Band, Estimate, Status, load
+from hesscope.results import Band, Eigenpairs, Estimate, Status, load
 from hesscope.spectrum import SpectralDensity, resume, spectral_density
 
 __version__: str = build_info()["version"]
 
 __all__ = [
     "Band",
+    "Eigenpairs",
     "Estimate",
     "Objective",
     "SpectralDensity",
     "Status",
     "SymmetricOperator",
+    "eigenpairs",
     "from_function",
     "from_matrix",
     "from_scipy",

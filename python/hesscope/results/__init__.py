@@ -1,6 +1,7 @@
 """Frozen results: values with error bars, why the computation stopped, and files."""
 
+from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
 from hesscope.results.files import load
 
-__all__ = ["Band", "Estimate", "Status", "load"]
+__all__ = ["Band", "Eigenpairs", "Estimate", "Status", "load"]

@@ -1,0 +1,275 @@
+"""The search behind ``eigenpairs``: expand, test, restart; check for missed pairs; measure residuals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hesscope import _ops
+from hesscope.krylov.interrupt import Interruption, deferred_interrupt
+from hesscope.krylov.progress import Bar, progress_bar
+from hesscope.krylov.recurrence import squared_norms
+from hesscope.krylov.thick_restart import NonFiniteError, ThickRestartBasis
+from hesscope.krylov.wanted import differ, select
+from hesscope.operators.base import SymmetricOperator
+from hesscope.results import Status
+
+_AIM = 0.9  # of the tolerance, so that measured residuals, with their rounding, meet it
+_REFINEMENTS = 4  # rounds of search after residuals that turned out too large
+_PROGRESS = 0.5  # a round that does not shrink the largest residual to this has met the noise
+_LOOK_EVERY = 8  # products between looks at what the operator depends on
+_FLOOR_ROUNDINGS = 8  # no residual is aimed at below so many eps |H|
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked arguments of ``eigenpairs``."""
+
+    k: int
+    which: str
+    tol: float
+    max_products: int | None
+    seed: int
+    block: int
+
+
+class Search:
+    """One run."""
+
+    def __init__(
+        self,
+        operator: SymmetricOperator,
+        settings: Settings,
+        *,
+        capacity: int,
+        limit: int,
+        memory_bytes: int,
+        progress: bool,
+    ) -> None:
+        self.operator, self.settings, self.limit = operator, settings, limit
+        self.memory_bytes, self.progress = memory_bytes, progress
+        self.basis = ThickRestartBasis(operator, capacity=capacity, block=settings.block, seed=settings.seed)
+        self.aim = max(_AIM * settings.tol, _FLOOR_ROUNDINGS * torch.finfo(operator.dtype).eps)
+        self.fingerprint = operator.fingerprint()
+        self.spent = {"search": 0, "check": 0, "verification": 0}
+        self.phase = "search"
+        self.missed = "not checked"
+        self.unseen = 0  # products since the last look at the fingerprint
+        self.interruption = Interruption()
+        self.bar: Bar
+
+    def run(self, *, check_missed: bool, initial: Tensor | None) -> dict[str, Any]:
+        """Search, check and verify; return the fields of the result."""
+        with (
+            deferred_interrupt() as self.interruption,
+            progress_bar("eigenpairs", self.limit, shown=self.progress) as self.bar,
+        ):
+            try:
+                return self._run(check_missed=check_missed, initial=initial)
+            except NonFiniteError:
+                if self.basis.length == 0:
+                    sentence = Status.NONFINITE_OPERATOR.value
+                    msg = f"eigenpairs: operator must return finite products, but the first is not. {sentence}"
+                    raise ValueError(msg) from None
+                return self._unverified(Status.NONFINITE_OPERATOR)
+
+    def _run(self, *, check_missed: bool, initial: Tensor | None) -> dict[str, Any]:
+        measured = False  # residuals that are already measured: those of vectors given
+        if initial is None:
+            self.basis.add_random(self.settings.block)
+        else:
+            measured = self._adopt(initial)
+        status = Status.CONVERGED if measured else self._iterate()
+        while status is Status.CONVERGED and check_missed and self._missing():
+            self.phase = "search"
+            status = self._iterate()
+        if status is Status.INTERRUPTED:
+            return self._unverified(status)
+        return self._verified(status)
+
+    def _wanted(self, values: Tensor) -> Tensor:
+        return select(values, self.settings.which, min(self.settings.k, values.shape[0]))
+
+    def _adopt(self, vectors: Tensor) -> bool:
+        """Start from orthonormal rows; return whether the wanted pairs among them have converged."""
+        products = self.operator.rows(vectors).detach()
+        self._count(vectors.shape[0])
+        self.basis.adopt(vectors, products, wanted=self._wanted, negligible=self.aim / 10)
+        if self.basis.pending == 0:
+            self.basis.add_random(1)
+        return self._converged()
+
+    def _iterate(self) -> Status:
+        """Expand and restart until the wanted pairs have converged or something stops it."""
+        while not self._converged():
+            stop = self._stop()
+            if stop is not None:
+                return stop
+            self._step()
+        return Status.CONVERGED
+
+    def _step(self) -> None:
+        basis, k = self.basis, self.settings.k
+        if basis.full:
+            # Half of the free rows keep what is known beyond the wanted pairs: measured best or near best.
+            room = basis.rows.shape[0] - 2 * basis.pending - k
+            kept = min(k + max(room // 2, 0), basis.length - 1)
+            values, _, residuals = basis.ritz()
+            wanted = self._wanted(values)
+            unfinished = wanted[residuals[wanted] > self.aim * basis.norm]
+            basis.restart(
+                select(values, self.settings.which, kept),
+                matters=unfinished,
+                negligible=0.1 * self.aim * basis.norm,
+            )
+        self._count(basis.expand())
+
+    def _converged(self) -> bool:
+        basis = self.basis
+        if basis.exhausted and basis.length > 0:
+            return True
+        if basis.length < self.settings.k:
+            return False
+        values, _, residuals = basis.ritz()
+        return bool((residuals[self._wanted(values)] <= self.aim * basis.norm).all())
+
+    def _stop(self) -> Status | None:
+        if self.interruption.requested:
+            return Status.INTERRUPTED
+        used = self.spent["search"] + self.spent["check"]
+        return Status.MAX_PRODUCTS if used + self.basis.pending > self.limit else None
+
+    def _missing(self) -> bool:
+        """Look for wanted pairs outside the Krylov spaces seen; return whether there are any.
+
+        At least one cycle of fresh steps from a random vector orthogonal to the pairs; more, up to half of
+        what the search took, while the outermost of the new Ritz values could still move past the pairs.
+        """
+        basis, k = self.basis, self.settings.k
+        if basis.exhausted:
+            self.missed = "none found"
+            return False
+        self.phase, self.missed = "check", "unfinished"
+        values, _, _ = basis.ritz()
+        wanted = self._wanted(values)
+        known = values[wanted]
+        basis.restart(wanted)
+        basis.add_random(1)
+        least, most = basis.capacity - k, max(basis.capacity - k, self.spent["search"] // 2)
+        margin = 2 * max(self.settings.tol, self.aim) * basis.norm
+        steps = 0
+        while steps < most and not basis.exhausted:
+            if self._stop() is not None:
+                return False
+            before = basis.length
+            self._step()
+            steps += 1
+            values, vectors, residuals = basis.ritz()
+            if differ(known, values[self._wanted(values)], self.settings.which, margin):
+                self.missed = "not checked"
+                return True
+            if steps >= least and before < basis.length and self._settled(values, vectors, residuals):
+                break
+        self.missed = "none found"
+        return False
+
+    def _settled(self, values: Tensor, vectors: Tensor, residuals: Tensor) -> bool:
+        """Whether the first Ritz values beyond the wanted ones are closer to an eigenvalue than to those."""
+        k, which = self.settings.k, self.settings.which
+        if values.shape[0] <= k + 1:
+            return False
+        wanted = self._wanted(values)
+        beyond = [i for i in select(values, which, k + 2).tolist() if i not in wanted.tolist()]
+        gaps = [(values[wanted] - values[i]).abs().min() for i in beyond]
+        return all(bool(residuals[i] < gap) for i, gap in zip(beyond, gaps, strict=True))
+
+    def _verified(self, status: Status) -> dict[str, Any]:
+        """Measure residuals; where they exceed what was aimed at, search on until that or the noise."""
+        self.phase, before = "verification", torch.inf
+        for _ in range(_REFINEMENTS):
+            values, vectors = self._extract()
+            products = self.operator.rows(vectors).detach()
+            self._count(vectors.shape[0])
+            residuals = self._residuals(values, vectors, products)
+            if not bool(residuals.isfinite().all()):
+                raise NonFiniteError
+            worst = float(residuals.max())
+            if status is not Status.CONVERGED or worst <= self.settings.tol * self.basis.norm:
+                break
+            if worst > _PROGRESS * before:
+                status = Status.NOISE_FLOOR
+                break
+            before, self.phase = worst, "search"
+            self.basis.adopt(vectors, products, wanted=self._wanted, negligible=self.aim / 10)
+            if self.basis.pending == 0:
+                self.basis.add_random(1)
+            status = self._iterate()
+            self.phase = "verification"
+        else:
+            status = Status.NOISE_FLOOR
+        return self._fields(values, vectors, residuals, status, verified=True)
+
+    def _unverified(self, status: Status) -> dict[str, Any]:
+        values, _, residuals = self.basis.ritz()
+        wanted = self._wanted(values)
+        kept, vectors = self._extract()
+        return self._fields(kept, vectors, residuals[wanted], status, verified=False)
+
+    def _extract(self) -> tuple[Tensor, Tensor]:
+        """Return the wanted Ritz values ``[k]`` and vectors ``[k, n]``."""
+        values, vectors, _ = self.basis.ritz()
+        wanted = self._wanted(values)
+        rows = self.basis.combine(
+            vectors[:, wanted].T.contiguous(), self.basis.rows[: self.basis.length]
+        )
+        return values[wanted], rows
+
+    @staticmethod
+    def _residuals(values: Tensor, vectors: Tensor, products: Tensor) -> Tensor:
+        """``|H x - value x|`` with sums in float64: ``[k]``."""
+        left = products.clone()
+        shifts = -values.to(left.device)[:, None]
+        _ops.multi_axpy(vectors[:, None, :], shifts, left)
+        return squared_norms(left).sqrt().cpu()
+
+    def _count(self, products: int) -> None:
+        self.spent[self.phase] += products
+        self.unseen += products
+        self.bar.update(products)
+        if self.unseen >= _LOOK_EVERY or self.phase == "verification":
+            self.unseen = 0
+            if self.operator.fingerprint() != self.fingerprint:
+                msg = (
+                    "eigenpairs: operator must not change during a run, but its parameters, buffers or data "
+                    f"did within the last {_LOOK_EVERY} products"
+                )
+                raise RuntimeError(msg)
+
+    def _fields(
+        self, values: Tensor, vectors: Tensor, residuals: Tensor, status: Status, *, verified: bool
+    ) -> dict[str, Any]:
+        norm, tol = self.basis.norm, self.settings.tol
+        converged = residuals <= tol * norm
+        count, worst = int(converged.sum()), float(residuals.max()) / norm if norm > 0 else 0.0
+        message = (
+            f"{status.value} {count} of {self.settings.k} pairs converged to {tol:.2g} |H|; the largest "
+            f"residual is {worst:.2g} |H|."
+        )
+        return {
+            "values": values,
+            "vectors": vectors,
+            "residuals": residuals,
+            "converged": converged,
+            "products": sum(self.spent.values()),
+            **{f"{phase}_products": number for phase, number in self.spent.items()},
+            "norm": norm,
+            "tol": tol,
+            "verified": verified,
+            "missed": self.missed,
+            "status": status,
+            "message": message,
+            "restarts": self.basis.restarts,
+        }
