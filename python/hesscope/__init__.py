@@ -6,7 +6,7 @@ from hesscope.krylov.eigen import eigenpairs
 from hesscope.objective import Objective
 from hesscope.operators import SymmetricOperator, from_function, from_matrix, from_scipy, scaled, shifted
 from hesscope.results import Band, Eigenpairs, Estimate, Status, load
-from hesscope.spectrum import SpectralDensity, resume, spectral_density
+from hesscope.spectrum import SpectralDensity, participation, resume, spectral_density
 
 __version__: str = build_info()["version"]
 
@@ -24,6 +24,7 @@ __all__ = [
     "from_scipy",
     "hessian",
     "load",
+    "participation",
     "resume",
     "scaled",
     "shifted",

@@ -12,7 +12,7 @@ from torch import Tensor
 from hesscope import _checks
 from hesscope.krylov import memory
 from hesscope.krylov.eigen_search import Search, Settings
-from hesscope.krylov.recurrence import row_stride
+from hesscope.krylov.recurrence import row_stride, squared_norms
 from hesscope.krylov.wanted import WHICH
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs, Status
@@ -127,9 +127,7 @@ def _search(
         )
         raise MemoryError(msg)
     limit = _CYCLES * capacity if settings.max_products is None else settings.max_products
-    return Search(
-        operator, settings, capacity=capacity, limit=limit, memory_bytes=needed, progress=progress
-    )
+    return Search(operator, settings, capacity=capacity, limit=limit, memory_bytes=needed, progress=progress)
 
 
 def _settings(
@@ -189,7 +187,11 @@ def _initial(operator: SymmetricOperator, initial: Tensor) -> Tensor:
     if not bool(initial.isfinite().all()):
         msg = f"{_WHERE}: initial must be finite, got NaN or inf"
         raise ValueError(msg)
-    orthonormal, triangle = torch.linalg.qr(initial.detach().T)
+    norms = squared_norms(initial).sqrt().to(initial.dtype)[:, None]
+    if not bool((norms > 0).all()):
+        msg = f"{_WHERE}: initial must have no row of zeros"
+        raise ValueError(msg)
+    orthonormal, triangle = torch.linalg.qr((initial.detach() / norms).T)
     sizes = triangle.diagonal().abs()
     if float(sizes.min()) <= 1e2 * torch.finfo(initial.dtype).eps * float(sizes.max()):
         msg = f"{_WHERE}: initial must have independent rows, but one lies in the span of the others"

@@ -20,6 +20,8 @@ from hesscope.results import Status
 _AIM = 0.9  # of the tolerance, so that measured residuals, with their rounding, meet it
 _REFINEMENTS = 4  # rounds of search after residuals that turned out too large
 _PROGRESS = 0.5  # a round that does not shrink the largest residual to this has met the noise
+_PATIENCE = 3  # cycles without that progress, at a residual of so many
+_NOISES = 4  # times the noise of products, and the search has met it, too
 _LOOK_EVERY = 8  # products between looks at what the operator depends on
 _FLOOR_ROUNDINGS = 8  # no residual is aimed at below so many eps |H|
 
@@ -72,42 +74,53 @@ class Search:
             except NonFiniteError:
                 if self.basis.length == 0:
                     sentence = Status.NONFINITE_OPERATOR.value
-                    msg = f"eigenpairs: operator must return finite products, but the first is not. {sentence}"
+                    msg = (
+                        f"eigenpairs: operator must return finite products, but the first is not. {sentence}"
+                    )
                     raise ValueError(msg) from None
                 return self._unverified(Status.NONFINITE_OPERATOR)
 
     def _run(self, *, check_missed: bool, initial: Tensor | None) -> dict[str, Any]:
-        measured = False  # residuals that are already measured: those of vectors given
         if initial is None:
             self.basis.add_random(self.settings.block)
         else:
-            measured = self._adopt(initial)
-        status = Status.CONVERGED if measured else self._iterate()
+            products = self.operator.rows(initial).detach()
+            self._count(initial.shape[0])
+            residuals = self._adopt(initial, products)
+            enough = residuals.shape[0] == self.settings.k
+            if enough and not check_missed and float(residuals.max()) <= self.settings.tol * self.basis.norm:
+                return self._fields(*self._extract(), residuals, Status.CONVERGED, verified=True)
+        status = self._iterate()
         while status is Status.CONVERGED and check_missed and self._missing():
             self.phase = "search"
             status = self._iterate()
-        if status is Status.INTERRUPTED:
-            return self._unverified(status)
+        if self.interruption.requested:
+            return self._unverified(Status.INTERRUPTED)
         return self._verified(status)
 
     def _wanted(self, values: Tensor) -> Tensor:
         return select(values, self.settings.which, min(self.settings.k, values.shape[0]))
 
-    def _adopt(self, vectors: Tensor) -> bool:
-        """Start from orthonormal rows; return whether the wanted pairs among them have converged."""
-        products = self.operator.rows(vectors).detach()
-        self._count(vectors.shape[0])
-        self.basis.adopt(vectors, products, wanted=self._wanted, negligible=self.aim / 10)
-        if self.basis.pending == 0:
+    def _adopt(self, vectors: Tensor, products: Tensor) -> Tensor:
+        """Start from orthonormal rows; return the residuals of the wanted pairs among them."""
+        residuals = self.basis.adopt(vectors, products, wanted=self._wanted, negligible=self.aim / 10)
+        if self.basis.exhausted:
             self.basis.add_random(1)
-        return self._converged()
+        return residuals
 
     def _iterate(self) -> Status:
         """Expand and restart until the wanted pairs have converged or something stops it."""
-        while not self._converged():
-            stop = self._stop()
-            if stop is not None:
-                return stop
+        best, patience = torch.inf, 0
+        while (worst := self._worst()) > self.aim * self.basis.norm:
+            if self.interruption.requested:
+                return Status.INTERRUPTED
+            if self._spent_all():
+                return Status.MAX_PRODUCTS
+            if worst <= _PROGRESS * best:
+                best, patience = worst, _PATIENCE * (self.basis.capacity - self.settings.k)
+            if patience <= 0 and worst <= _NOISES * self.basis.noise:
+                return Status.NOISE_FLOOR
+            patience -= self.basis.pending
             self._step()
         return Status.CONVERGED
 
@@ -127,20 +140,18 @@ class Search:
             )
         self._count(basis.expand())
 
-    def _converged(self) -> bool:
+    def _worst(self) -> float:
+        """Return the largest residual of a wanted pair, infinite while there are fewer than k."""
         basis = self.basis
         if basis.exhausted and basis.length > 0:
-            return True
+            return 0.0
         if basis.length < self.settings.k:
-            return False
+            return torch.inf
         values, _, residuals = basis.ritz()
-        return bool((residuals[self._wanted(values)] <= self.aim * basis.norm).all())
+        return float(residuals[self._wanted(values)].max())
 
-    def _stop(self) -> Status | None:
-        if self.interruption.requested:
-            return Status.INTERRUPTED
-        used = self.spent["search"] + self.spent["check"]
-        return Status.MAX_PRODUCTS if used + self.basis.pending > self.limit else None
+    def _spent_all(self) -> bool:
+        return self.spent["search"] + self.spent["check"] + self.basis.pending > self.limit
 
     def _missing(self) -> bool:
         """Look for wanted pairs outside the Krylov spaces seen; return whether there are any.
@@ -156,13 +167,12 @@ class Search:
         values, _, _ = basis.ritz()
         wanted = self._wanted(values)
         known = values[wanted]
-        basis.restart(wanted)
-        basis.add_random(1)
+        basis.begin_anew(wanted)
         least, most = basis.capacity - k, max(basis.capacity - k, self.spent["search"] // 2)
         margin = 2 * max(self.settings.tol, self.aim) * basis.norm
         steps = 0
         while steps < most and not basis.exhausted:
-            if self._stop() is not None:
+            if self.interruption.requested or self._spent_all():
                 return False
             before = basis.length
             self._step()
@@ -203,9 +213,7 @@ class Search:
                 status = Status.NOISE_FLOOR
                 break
             before, self.phase = worst, "search"
-            self.basis.adopt(vectors, products, wanted=self._wanted, negligible=self.aim / 10)
-            if self.basis.pending == 0:
-                self.basis.add_random(1)
+            self._adopt(vectors, products)
             status = self._iterate()
             self.phase = "verification"
         else:
@@ -215,17 +223,14 @@ class Search:
     def _unverified(self, status: Status) -> dict[str, Any]:
         values, _, residuals = self.basis.ritz()
         wanted = self._wanted(values)
-        kept, vectors = self._extract()
-        return self._fields(kept, vectors, residuals[wanted], status, verified=False)
+        lacking = torch.tensor(self.basis.neglected, dtype=torch.float64)
+        return self._fields(*self._extract(), residuals[wanted].hypot(lacking), status, verified=False)
 
     def _extract(self) -> tuple[Tensor, Tensor]:
         """Return the wanted Ritz values ``[k]`` and vectors ``[k, n]``."""
         values, vectors, _ = self.basis.ritz()
         wanted = self._wanted(values)
-        rows = self.basis.combine(
-            vectors[:, wanted].T.contiguous(), self.basis.rows[: self.basis.length]
-        )
-        return values[wanted], rows
+        return values[wanted], self.basis.ritz_vectors(vectors[:, wanted])
 
     @staticmethod
     def _residuals(values: Tensor, vectors: Tensor, products: Tensor) -> Tensor:

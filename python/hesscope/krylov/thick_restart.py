@@ -10,6 +10,7 @@ and of vectors from an earlier run as well.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -55,6 +56,8 @@ class ThickRestartBasis:
         self.length = 0
         self.norm = 0.0
         self.restarts = 0
+        self.neglected = 0.0  # size of the couplings dropped so far: what residuals may lack
+        self._defects = [0.0, 0]  # sum of squares and number of q'Hp - p'Hq seen before any were dropped
         self._next_probe = 0
         self._eps = torch.finfo(operator.dtype).eps
 
@@ -67,6 +70,12 @@ class ThickRestartBasis:
     def exhausted(self) -> bool:
         """Whether the basis spans everything, or nothing is left to extend it with."""
         return self.pending == 0
+
+    @property
+    def noise(self) -> float:
+        """Norm of the error of a product, from the asymmetry seen, were it spread evenly over n entries."""
+        total, count = self._defects
+        return math.sqrt(self.operator.shape[0] * total / count) if count else 0.0
 
     @property
     def full(self) -> bool:
@@ -87,6 +96,8 @@ class ThickRestartBasis:
         coefficients = self._orthogonalize(fresh, end).cpu()  # [p, end]
         if not bool(coefficients.isfinite().all()):
             raise NonFiniteError
+        if self.neglected == 0.0:  # what Gram-Schmidt measures was known from products before
+            self._see(coefficients[:, : self.length] - self.coupling)
         self.matrix[: self.length, self.length : end] = coefficients[:, : self.length].T
         self.matrix[self.length : end, : self.length] = coefficients[:, : self.length]
         square = coefficients[:, self.length :]
@@ -121,6 +132,13 @@ class ThickRestartBasis:
             attempts += 1
         self.coupling = torch.zeros(got, self.length, dtype=torch.float64)
 
+    def begin_anew(self, kept: Tensor) -> None:
+        """Keep the Ritz vectors ``kept``, neglect what they are coupled to, go on from a random vector."""
+        _, _, residuals = self.ritz()
+        self._neglect(float(residuals[kept].max()))
+        self.restart(kept)
+        self.add_random(1)
+
     def ritz(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return Ritz values ``[m]``, ascending, their vectors in the basis ``[m, m]``, residuals ``[m]``."""
         m = self.length
@@ -140,18 +158,21 @@ class ThickRestartBasis:
         coupling = self.coupling @ vectors
         if p > 1 and matters is not None:
             left, sizes, _ = torch.linalg.svd(coupling[:, matters], full_matrices=True)
+            self._neglect(negligible)
             useful = left[:, : max(int((sizes > negligible).sum()), 1)]
             pending = self.combine(useful.T.contiguous(), pending)
             coupling = useful.T @ coupling
-        self.combine(vectors[:, kept].T.contiguous(), self.rows[:m], out=self.rows[:count])
+        self.ritz_vectors(vectors[:, kept], out=self.rows[:count])
         self.rows[count : count + pending.shape[0]] = pending
         self.matrix.zero_()
         self.matrix[:count, :count] = torch.diag(values[kept])
         self.coupling, self.length = coupling[:, kept].contiguous(), count
         self.restarts += 1
 
-    def adopt(self, vectors: Tensor, products: Tensor, *, wanted: Wanted, negligible: float) -> None:
+    def adopt(self, vectors: Tensor, products: Tensor, *, wanted: Wanted, negligible: float) -> Tensor:
         """Begin from orthonormal ``vectors`` ``[j, n]`` and their products: one Rayleigh-Ritz step.
+
+        Returns the residuals of the wanted Ritz vectors, in their order.
 
         The pending rows become the directions in which the residuals of the wanted Ritz vectors point;
         directions that hold at most ``negligible`` times the norm of H are dropped.
@@ -168,12 +189,14 @@ class ThickRestartBasis:
         if not bool(square.isfinite().all()):
             raise NonFiniteError
         self.matrix.zero_()
+        self._see((square - square.T)[*torch.triu_indices(j, j, 1)])
         self.matrix[:j, :j] = (square + square.T) / 2
         values, ritz, _ = self.ritz()
         chosen = ritz[:, wanted(values)]  # [j, k]
         gram = chosen.T @ _ops.multi_dot(images.expand(j, -1, -1), images).cpu() @ chosen
         squares, directions = torch.linalg.eigh((gram + gram.T) / 2)  # of the residuals, ascending
         least = max(negligible, BREAKDOWN_ROUNDINGS * self._eps) * self.norm
+        self._neglect(least)
         p = min(int((squares > least**2).sum()), (self.rows.shape[0] - j) // 2)
         fresh = self.rows[j : j + p]
         if p:
@@ -183,6 +206,16 @@ class ThickRestartBasis:
         if kept:
             pending = self.rows[j : j + kept].expand(j, -1, -1)
             self.coupling[:] = _ops.multi_dot(pending, images).cpu().T
+        return gram.diagonal().clamp(min=0.0).sqrt()
+
+    def ritz_vectors(self, chosen: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """Return the rows whose coefficients in the basis are the columns of ``chosen [m, k]``: ``[k, n]``.
+
+        Normalised afresh: every rotation rounds, and a long run has hundreds.
+        """
+        rows = self.combine(chosen.T.contiguous(), self.rows[: self.length], out=out)
+        rows /= squared_norms(rows).sqrt().to(rows.dtype)[:, None]
+        return rows
 
     def combine(self, coefficients: Tensor, rows: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Return ``coefficients [l, m] @ rows [m, n]``, summed in float64; ``out`` may overlap ``rows``."""
@@ -195,6 +228,13 @@ class ThickRestartBasis:
             _ops.multi_axpy(part.expand(count, m, -1), coefficients, total)
             out[:, begin : begin + _COLUMNS] = total
         return out
+
+    def _see(self, defects: Tensor) -> None:
+        self._defects[0] += float(defects.square().sum())
+        self._defects[1] += defects.numel()
+
+    def _neglect(self, size: float) -> None:
+        self.neglected = math.hypot(self.neglected, size)
 
     def _orthogonalize(self, rows: Tensor, length: int) -> Tensor:
         """Remove the first ``length`` basis rows from ``rows [p, n]``, twice; return what was there."""
@@ -209,7 +249,7 @@ class ThickRestartBasis:
     def _orthonormalize(self, rows: Tensor, length: int, negligible: float) -> Tensor:
         """Make ``rows [p, n]``, which follow the first ``length`` of the basis, orthonormal in place.
 
-        Rows of which at most ``negligible`` is left are dropped. Returns R ``[kept, p]`` with
+        Rows of which at most ``negligible`` is left are dropped, as are more than fit n. Returns R ``[kept, p]`` with
         ``rows before = R' rows after``.
         """
         p, kept = rows.shape[0], 0
@@ -220,7 +260,7 @@ class ThickRestartBasis:
             found = self._orthogonalize(row, length + kept)[0, length:] if kept else row.new_zeros(0)
             norm = float(squared_norms(row).sqrt())
             r[:kept, a] = found.cpu()
-            if norm > negligible:
+            if norm > negligible and length + kept < rows.shape[1]:
                 row /= norm
                 r[kept, a] = norm
                 kept += 1

@@ -2,7 +2,8 @@
 
 from hesscope.spectrum import files as _files  # noqa: F401 - so that hesscope.load knows the kind
 from hesscope.spectrum.density import spectral_density
+from hesscope.spectrum.participation import participation
 from hesscope.spectrum.result import SpectralDensity
 from hesscope.spectrum.resume import resume
 
-__all__ = ["SpectralDensity", "resume", "spectral_density"]
+__all__ = ["SpectralDensity", "participation", "resume", "spectral_density"]
