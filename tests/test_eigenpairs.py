@@ -160,7 +160,7 @@ SPECTRA = {
     "atom": lambda n, rng: torch.cat(
         [torch.linspace(0.5, 1, 100), -0.3 * torch.rand(50, generator=rng), torch.zeros(n - 150)]
     ),
-    "decay": lambda n, rng: 1.5 ** -torch.arange(n).double(),
+    "decay": lambda n, _: 1.5 ** -torch.arange(n).double(),
 }
 
 

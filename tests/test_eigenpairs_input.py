@@ -99,7 +99,7 @@ def test_a_product_that_is_not_finite_ends_the_run_and_keeps_what_was_done(bad, 
 
 def test_a_first_product_that_is_not_finite_is_an_error():
     with pytest.raises(ValueError, match="operator must return finite products, but the first is not"):
-        hs.eigenpairs(operator(lambda w, before: w * torch.nan))
+        hs.eigenpairs(operator(lambda w, _: w * torch.nan))
 
 
 def test_a_limit_on_products_is_kept():
@@ -173,7 +173,7 @@ def test_an_operator_that_changes_midway_is_an_error():
 
 
 def test_a_basis_too_large_for_the_memory_is_refused_before_any_product(monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda device: 50_000)
+    monkeypatch.setattr(memory, "available", lambda _: 50_000)
     h = operator()
     with pytest.raises(MemoryError, match=r"eigenpairs: the basis of 30 vectors needs .* GB, but cpu has"):
         hs.eigenpairs(h, k=10)

@@ -5,8 +5,16 @@ from hesscope.curvature import hessian
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.objective import Objective
 from hesscope.operators import SymmetricOperator, from_function, from_matrix, from_scipy, scaled, shifted
-from hesscope.results import Band, Eigenpairs, Estimate, Status, load
-from hesscope.spectrum import SpectralDensity, participation, resume, spectral_density
+from hesscope.results import Band, Eigenpairs, Estimate, Status, VectorEstimate, load
+from hesscope.spectrum import (
+    SpectralDensity,
+    diagonal,
+    frobenius_norm,
+    participation,
+    resume,
+    spectral_density,
+    trace,
+)
 
 __version__: str = build_info()["version"]
 
@@ -18,7 +26,10 @@ __all__ = [
     "SpectralDensity",
     "Status",
     "SymmetricOperator",
+    "VectorEstimate",
+    "diagonal",
     "eigenpairs",
+    "frobenius_norm",
     "from_function",
     "from_matrix",
     "from_scipy",
@@ -29,4 +40,5 @@ __all__ = [
     "scaled",
     "shifted",
     "spectral_density",
+    "trace",
 ]

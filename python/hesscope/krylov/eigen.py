@@ -196,4 +196,5 @@ def _initial(operator: SymmetricOperator, initial: Tensor) -> Tensor:
     if float(sizes.min()) <= 1e2 * torch.finfo(initial.dtype).eps * float(sizes.max()):
         msg = f"{_WHERE}: initial must have independent rows, but one lies in the span of the others"
         raise ValueError(msg)
-    return orthonormal.T.contiguous()
+    rows: Tensor = orthonormal.T.contiguous()
+    return rows

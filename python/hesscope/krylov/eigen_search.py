@@ -177,16 +177,16 @@ class Search:
             before = basis.length
             self._step()
             steps += 1
-            values, vectors, residuals = basis.ritz()
+            values, _, residuals = basis.ritz()
             if differ(known, values[self._wanted(values)], self.settings.which, margin):
                 self.missed = "not checked"
                 return True
-            if steps >= least and before < basis.length and self._settled(values, vectors, residuals):
+            if steps >= least and before < basis.length and self._settled(values, residuals):
                 break
         self.missed = "none found"
         return False
 
-    def _settled(self, values: Tensor, vectors: Tensor, residuals: Tensor) -> bool:
+    def _settled(self, values: Tensor, residuals: Tensor) -> bool:
         """Whether the first Ritz values beyond the wanted ones are closer to an eigenvalue than to those."""
         k, which = self.settings.k, self.settings.which
         if values.shape[0] <= k + 1:

@@ -249,8 +249,8 @@ class ThickRestartBasis:
     def _orthonormalize(self, rows: Tensor, length: int, negligible: float) -> Tensor:
         """Make ``rows [p, n]``, which follow the first ``length`` of the basis, orthonormal in place.
 
-        Rows of which at most ``negligible`` is left are dropped, as are more than fit n. Returns R ``[kept, p]`` with
-        ``rows before = R' rows after``.
+        Rows of which at most ``negligible`` is left are dropped, as are more than fit n. Returns R
+        ``[kept, p]`` with ``rows before = R' rows after``.
         """
         p, kept = rows.shape[0], 0
         r = torch.zeros(p, p, dtype=torch.float64)

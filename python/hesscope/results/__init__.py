@@ -3,5 +3,6 @@
 from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
 from hesscope.results.files import load
+from hesscope.results.vector_estimate import VectorEstimate
 
-__all__ = ["Band", "Eigenpairs", "Estimate", "Status", "load"]
+__all__ = ["Band", "Eigenpairs", "Estimate", "Status", "VectorEstimate", "load"]
