@@ -35,12 +35,9 @@ class Sketch:
         """Add ``count`` probes; 2 count products."""
         probes = self._prober.probes(count, kind=self._kind)
         images = self._prober.rows(probes)
-        fresh = images
-        # Twice each: an image may lie in the span so far, and then its remainder is rounding.
-        for _ in range(2):
-            for _ in range(2):
-                fresh = fresh - (project(self.basis, fresh).to(fresh.dtype) @ self.basis)
-            fresh = _orthonormal(fresh)
+        # Householder reflections of all of it: an image that lies in the span so far leaves rounding, which
+        # Gram-Schmidt would not make orthogonal. The first rows come out as they were, up to sign.
+        fresh = _orthonormal(torch.cat([self.basis, images]))[self.basis.shape[0] :]
         self.probes, self.images = torch.cat([self.probes, probes]), torch.cat([self.images, images])
         self.basis = torch.cat([self.basis, fresh])
         self.basis_images = torch.cat([self.basis_images, self._prober.rows(fresh)])
