@@ -51,6 +51,7 @@ def check(eig, operator, values, which, k):
     assert ((eig.values - truth).abs() <= eig.residuals + rounding * size).all()
     x = eig.vectors.double()
     assert (x @ x.T - torch.eye(k, dtype=torch.float64)).abs().max() <= rounding
+    assert (x.norm(dim=1) - 1).abs().max() <= 8 * eps  # however many restarts there were
     again = (operator.rows(eig.vectors).double() - eig.values[:, None] * x).norm(dim=1)
     # Rounding each entry of H x - value x to the dtype moves the norm by at most eps |H|, a few times.
     assert ((again - eig.residuals).abs() <= 4 * eps * size).all()

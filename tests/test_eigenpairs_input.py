@@ -190,3 +190,19 @@ def test_progress_goes_to_stderr(capsys):
     captured = capsys.readouterr()
     assert "eigenpairs" in captured.err
     assert not captured.out
+
+
+@pytest.mark.parametrize("k", [1, 8])
+def test_noise_in_a_space_that_is_full(k, rng):
+    """The residual of the last product is noise, not a direction that a space of 8 could still take."""
+    a = torch.diag(torch.arange(8, dtype=torch.float64))
+
+    def f(v):
+        return v @ a + 1e-3 * torch.randn(v.shape, generator=rng, dtype=v.dtype)
+
+    h = hs.from_function(f, 8, batched=True, dtype=torch.float64, check_symmetric=False)
+    with pytest.warns(RuntimeWarning, match="too noisy"):
+        eig = hs.eigenpairs(h, k=k)
+    assert eig.status is hs.Status.NOISE_FLOOR
+    assert (eig.values - torch.arange(8.0).flip(0)[:k]).abs().max() <= 1e-2
+    assert (eig.vectors @ eig.vectors.T - torch.eye(k, dtype=torch.float64)).abs().max() <= 1e-14

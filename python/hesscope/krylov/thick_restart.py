@@ -249,7 +249,7 @@ class ThickRestartBasis:
     def _orthonormalize(self, rows: Tensor, length: int, negligible: float) -> Tensor:
         """Make ``rows [p, n]``, which follow the first ``length`` of the basis, orthonormal in place.
 
-        Rows of which at most ``negligible`` is left are dropped, as are more than fit n. Returns R
+        Rows of which at most ``negligible`` is left are dropped: all of them, where the basis is full. Returns R
         ``[kept, p]`` with ``rows before = R' rows after``.
         """
         p, kept = rows.shape[0], 0
@@ -260,7 +260,7 @@ class ThickRestartBasis:
             found = self._orthogonalize(row, length + kept)[0, length:] if kept else row.new_zeros(0)
             norm = float(squared_norms(row).sqrt())
             r[:kept, a] = found.cpu()
-            if norm > negligible and length + kept < rows.shape[1]:
+            if norm > negligible:
                 row /= norm
                 r[kept, a] = norm
                 kept += 1
