@@ -185,6 +185,24 @@ def test_a_function_that_returns_its_argument_is_left_alone():
     assert hs.eigenpairs(h, k=3).status is hs.Status.CONVERGED
 
 
+def test_rows_in_any_layout(rng):
+    """Products and starts that are transposed, and starts that require a gradient."""
+    a = torch.randn(40, 40, generator=rng, dtype=torch.float64)
+    a = a + a.T
+    h = hs.from_function(lambda v: (a @ v.T).T, 40, batched=True, dtype=torch.float64)
+    start = torch.randn(40, 3, generator=rng, dtype=torch.float64).T.requires_grad_()
+    truth = torch.linalg.eigvalsh(a).flip(0)
+    for options in ({}, {"initial": start}, {"initial": start, "check_missed": True, "block_size": 2}):
+        eig = hs.eigenpairs(h, k=3, **options)
+        assert (eig.values - truth[:3]).abs().max() <= 1e-7
+        assert not eig.vectors.requires_grad
+    assert hs.trace(h, products=40).value == pytest.approx(float(a.trace()), abs=1e-12)
+    for method in ("xtrace", "rademacher", "hutch++"):
+        assert abs(hs.trace(h, method=method, products=20).value - float(a.trace())) <= 40 * 20
+    assert hs.diagonal(h).value.shape == (40,)
+    assert hs.frobenius_norm(h).value > 0
+
+
 def test_progress_goes_to_stderr(capsys):
     hs.eigenpairs(operator(), k=2, progress=True)
     captured = capsys.readouterr()

@@ -187,11 +187,12 @@ def _initial(operator: SymmetricOperator, initial: Tensor) -> Tensor:
     if not bool(initial.isfinite().all()):
         msg = f"{_WHERE}: initial must be finite, got NaN or inf"
         raise ValueError(msg)
+    initial = initial.detach().contiguous()
     norms = squared_norms(initial).sqrt().to(initial.dtype)[:, None]
     if not bool((norms > 0).all()):
         msg = f"{_WHERE}: initial must have no row of zeros"
         raise ValueError(msg)
-    orthonormal, triangle = torch.linalg.qr((initial.detach() / norms).T)
+    orthonormal, triangle = torch.linalg.qr((initial / norms).T)
     sizes = triangle.diagonal().abs()
     if float(sizes.min()) <= 1e2 * torch.finfo(initial.dtype).eps * float(sizes.max()):
         msg = f"{_WHERE}: initial must have independent rows, but one lies in the span of the others"

@@ -235,7 +235,7 @@ class Search:
     @staticmethod
     def _residuals(values: Tensor, vectors: Tensor, products: Tensor) -> Tensor:
         """``|H x - value x|`` with sums in float64: ``[k]``."""
-        left = products.clone()
+        left = products.clone(memory_format=torch.contiguous_format)
         shifts = -values.to(left.device)[:, None]
         _ops.multi_axpy(vectors[:, None, :], shifts, left)
         return squared_norms(left).sqrt().cpu()

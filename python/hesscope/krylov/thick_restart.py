@@ -182,7 +182,7 @@ class ThickRestartBasis:
         NonFiniteError
             If a product is not finite.
         """
-        j, images = vectors.shape[0], products.clone()
+        j, images = vectors.shape[0], products.clone(memory_format=torch.contiguous_format)
         self.rows[:j] = vectors
         self.length, self.coupling = j, torch.zeros(0, j, dtype=torch.float64)
         square = self._orthogonalize(images, j).cpu()
@@ -249,8 +249,8 @@ class ThickRestartBasis:
     def _orthonormalize(self, rows: Tensor, length: int, negligible: float) -> Tensor:
         """Make ``rows [p, n]``, which follow the first ``length`` of the basis, orthonormal in place.
 
-        Rows of which at most ``negligible`` is left are dropped: all of them, where the basis is full. Returns R
-        ``[kept, p]`` with ``rows before = R' rows after``.
+        Rows of which at most ``negligible`` is left are dropped: all of them, where the basis is full.
+        Returns R ``[kept, p]`` with ``rows before = R' rows after``.
         """
         p, kept = rows.shape[0], 0
         r = torch.zeros(p, p, dtype=torch.float64)

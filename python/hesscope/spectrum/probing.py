@@ -73,7 +73,7 @@ class Prober:
         RuntimeError
             If what the operator depends on has changed.
         """
-        products = self.operator.rows(vectors).detach()
+        products = self.operator.rows(vectors).detach().contiguous()
         self.used += vectors.shape[0]
         if self.operator.fingerprint() != self._fingerprint:
             what = "its parameters, buffers or data"
