@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -272,3 +274,15 @@ def test_results_do_not_depend_on_the_seed_and_repeat_bitwise():
     assert (a.values - c.values).abs().max() <= 1e-12
     assert not torch.equal(a.vectors, c.vectors)
     assert "pairs converged" in str(a)
+
+
+def test_what_is_saved_comes_back_and_can_be_continued(tmp_path):
+    h = prescribed_spectrum(indefinite(2**8), dtype=torch.float32)
+    eig = hs.eigenpairs(h, k=4, which="both_ends")
+    eig.save(tmp_path / "pairs.safetensors")
+    back = hs.load(tmp_path / "pairs.safetensors")
+    for field in dataclasses.fields(eig):
+        before, after = getattr(eig, field.name), getattr(back, field.name)
+        same = torch.equal(before, after) if isinstance(before, torch.Tensor) else before == after
+        assert same, field.name
+    assert hs.eigenpairs(h, k=4, which="both_ends", initial=back.vectors).products == 4

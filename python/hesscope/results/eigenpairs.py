@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from hesscope.results.estimate import Status
+from hesscope.results.files import Description, register, write
+
+KIND = "eigenpairs"
+_TENSORS = ("values", "vectors", "residuals", "converged")
+_FIELDS = (
+    "products",
+    "search_products",
+    "check_products",
+    "verification_products",
+    "norm",
+    "tol",
+    "verified",
+    "missed",
+    "message",
+    "which",
+    "restarts",
+    "seconds",
+    "memory_bytes",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +90,33 @@ class Eigenpairs:
     memory_bytes: int
     operator: Mapping[str, object] = field(repr=False)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a results file, beside ``path`` and then renamed; read it with ``hesscope.load``.
+
+        Holds the vectors, k n numbers, so that ``eigenpairs(..., initial=eig.vectors)`` can go on from it.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; a file that was there before is intact.
+        """
+        description = {name: getattr(self, name) for name in _FIELDS}
+        description |= {"status": self.status.name, "operator": dict(self.operator)}
+        write(path, KIND, description, {name: getattr(self, name) for name in _TENSORS})
+
     def __len__(self) -> int:
         return self.values.shape[0]
 
     def __str__(self) -> str:
         pairs = zip(self.values.tolist(), self.residuals.tolist(), strict=True)
         return "\n".join([*(f"{value:14.6g} ± {residual:.1g}" for value, residual in pairs), self.message])
+
+
+def _read(description: Description, tensors: dict[str, Tensor]) -> Eigenpairs:
+    fields: dict[str, Any] = {name: tensors[name] for name in _TENSORS}
+    fields |= {name: description[name] for name in _FIELDS}
+    status, operator = Status[description["status"]], dict(description["operator"])
+    return Eigenpairs(**fields, status=status, operator=operator)
+
+
+register(KIND, _read)
