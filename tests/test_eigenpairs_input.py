@@ -224,3 +224,15 @@ def test_noise_in_a_space_that_is_full(k, rng):
     assert eig.status is hs.Status.NOISE_FLOOR
     assert (eig.values - torch.arange(8.0).flip(0)[:k]).abs().max() <= 1e-2
     assert (eig.vectors @ eig.vectors.T - torch.eye(k, dtype=torch.float64)).abs().max() <= 1e-14
+
+
+def test_products_less_precise_than_the_recurrence_believes_are_searched_on(rng):
+    """One bad product early in the run, and the relation of the recurrence no longer holds."""
+    wrong = torch.randn(N, generator=rng, dtype=torch.float64) / 16
+
+    h = operator(lambda w, before: w + 1e-4 * wrong if before == 3 else w)
+    eig = hs.eigenpairs(h, k=5, tol=1e-10)
+    assert eig.status is hs.Status.CONVERGED
+    assert eig.verification_products >= 10  # measured, found too large, searched on, measured again
+    assert (eig.values - SPECTRUM.flip(0)[:5]).abs().max() <= 1e-12
+    assert_honest(eig)

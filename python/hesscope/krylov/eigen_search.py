@@ -18,7 +18,6 @@ from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Status
 
 _AIM = 0.9  # of the tolerance, so that measured residuals, with their rounding, meet it
-_REFINEMENTS = 4  # rounds of search after residuals that turned out too large
 _PROGRESS = 0.5  # a round that does not shrink the largest residual to this has met the noise
 _PATIENCE = 3  # cycles without that progress, at a residual of so many
 _NOISES = 4  # times the noise of products, and the search has met it, too
@@ -199,7 +198,7 @@ class Search:
     def _verified(self, status: Status) -> dict[str, Any]:
         """Measure residuals; where they exceed what was aimed at, search on until that or the noise."""
         self.phase, before = "verification", torch.inf
-        for _ in range(_REFINEMENTS):
+        while True:
             values, vectors = self._extract()
             products = self.operator.rows(vectors).detach()
             self._count(vectors.shape[0])
@@ -207,7 +206,10 @@ class Search:
             if not bool(residuals.isfinite().all()):
                 raise NonFiniteError
             worst = float(residuals.max())
-            if status is not Status.CONVERGED or worst <= self.settings.tol * self.basis.norm:
+            if worst <= self.settings.tol * self.basis.norm and len(values) == self.settings.k:
+                status = Status.CONVERGED
+                break
+            if status not in (Status.CONVERGED, Status.NOISE_FLOOR):
                 break
             if worst > _PROGRESS * before:
                 status = Status.NOISE_FLOOR
@@ -216,8 +218,6 @@ class Search:
             self._adopt(vectors, products)
             status = self._iterate()
             self.phase = "verification"
-        else:
-            status = Status.NOISE_FLOOR
         return self._fields(values, vectors, residuals, status, verified=True)
 
     def _unverified(self, status: Status) -> dict[str, Any]:

@@ -189,6 +189,7 @@ class ThickRestartBasis:
         if not bool(square.isfinite().all()):
             raise NonFiniteError
         self.matrix.zero_()
+        self._defects = [0.0, 0]
         self._see((square - square.T)[*torch.triu_indices(j, j, 1)])
         self.matrix[:j, :j] = (square + square.T) / 2
         values, ritz, _ = self.ritz()
@@ -196,7 +197,7 @@ class ThickRestartBasis:
         gram = chosen.T @ _ops.multi_dot(images.expand(j, -1, -1), images).cpu() @ chosen
         squares, directions = torch.linalg.eigh((gram + gram.T) / 2)  # of the residuals, ascending
         least = max(negligible, BREAKDOWN_ROUNDINGS * self._eps) * self.norm
-        self._neglect(least)
+        self.neglected = least
         p = min(int((squares > least**2).sum()), (self.rows.shape[0] - j) // 2)
         fresh = self.rows[j : j + p]
         if p:
