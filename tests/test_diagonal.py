@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import hesscope as hs
+from hesscope import _ops
+from hesscope.spectrum.sampling import half_width
 from hesscope.testing import prescribed_spectrum
 
 METHODS = ["xdiag", "rademacher", "deflated"]
@@ -71,6 +73,15 @@ def test_unbiased_with_errors_of_the_right_size(method):
     assert ((values.mean(dim=0) - a.diagonal()).abs() <= 4.5 * deviation / math.sqrt(runs)).all()
     inside = torch.stack([(e.value - a.diagonal()).abs() <= e.error for e in got]).double().mean()
     assert inside >= (0.85 if method == "xdiag" else 0.92)
+
+
+def test_errors_are_those_of_the_samples():
+    a = matrix(50, torch.linspace(-1, 2, 50, dtype=torch.float64))
+    got = hs.diagonal(hs.from_matrix(a), method="rademacher", products=11, seed=3)
+    z = _ops.probes(11, 50, seed=3, dtype=torch.float64)
+    samples = z * (z @ a)
+    assert (got.value - samples.mean(dim=0)).abs().max() <= 1e-14
+    assert (got.error - half_width(samples)).abs().max() <= 1e-14
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

@@ -1,9 +1,8 @@
-"""Traces and Frobenius norms: known spectra, published accuracy, coverage, bad input."""
+"""Traces and Frobenius norms: known spectra, published accuracy, coverage."""
 
 from __future__ import annotations
 
 import math
-import signal
 
 import pytest
 import torch
@@ -85,6 +84,13 @@ def test_float32_reaches_its_rounding(method, name):
     error, estimated = mean_error(method, STANDARD[name], 200, dtype=torch.float32)
     assert error <= 16 * torch.finfo(torch.float32).eps
     assert error <= estimated
+
+
+def test_auto_looks_before_it_chooses():
+    flat, decaying = (hs.trace(prescribed_spectrum(STANDARD[x]), products=64) for x in ("flat", "poly"))
+    assert "8 directions measured" in flat.method
+    assert "XTrace" in decaying.method
+    assert flat.products == decaying.products == 64
 
 
 @pytest.mark.parametrize("n", [2, 16, 256])
@@ -186,10 +192,9 @@ def test_a_trace_near_zero_keeps_its_interval(method, dtype):
 def test_deflation_reuses_eigenpairs_without_products():
     h = prescribed_spectrum(outliers())
     pairs, before = hs.eigenpairs(h, 6, which="magnitude"), h.products
-    got, plain = hs.trace(h, products=16, eigenpairs=pairs), None
+    got = hs.trace(h, products=16, eigenpairs=pairs)
     assert h.products - before == got.products == 16
-    plain = hs.trace(h, method="rademacher", products=16)
-    assert got.error < 0.1 * plain.error
+    assert got.error < 0.1 * hs.trace(h, method="rademacher", products=16).error
     assert "6 eigenpairs" in got.method
 
 
@@ -214,88 +219,11 @@ def test_dense_truth_of_an_odd_size(rng):
 
 
 def test_one_probe_has_an_unknown_error():
-    got = hs.trace(prescribed_spectrum(outliers()), method="rademacher", products=1)
-    assert math.isinf(got.error)
-    got = hs.frobenius_norm(prescribed_spectrum(outliers()), products=1)
-    assert math.isinf(got.error)
-    assert got.value > 0
+    h = prescribed_spectrum(outliers())
+    assert math.isinf(hs.trace(h, method="rademacher", products=1).error)
+    assert math.isinf(hs.frobenius_norm(h, products=1).error)
 
 
 def test_the_norm_of_zero_is_zero():
     got = hs.frobenius_norm(prescribed_spectrum(torch.zeros(64)))
     assert (got.value, got.error) == (0, 0)
-
-
-def bad_at(call, action):
-    """An operator that does ``action`` to its products at one call."""
-    h, calls = prescribed_spectrum(outliers()), 0
-
-    def f(v):
-        nonlocal calls
-        calls += 1
-        w = h.rows(v)
-        return action(w) if calls == call else w
-
-    return hs.from_function(f, 256, dtype=torch.float64, batched=True, check_symmetric=False)
-
-
-def test_products_that_are_not_finite():
-    got = hs.trace(bad_at(3, lambda w: w * torch.nan), method="rademacher", products=32)
-    assert got.status is hs.Status.NONFINITE_OPERATOR
-    assert got.value == hs.trace(prescribed_spectrum(outliers()), method="rademacher", products=16).value
-    with pytest.raises(ValueError, match="frobenius_norm: operator must return finite products"):
-        hs.frobenius_norm(bad_at(1, lambda w: w / 0))
-    with pytest.raises(ValueError, match="trace: operator must return finite products"):
-        hs.trace(bad_at(2, lambda w: w / 0), method="xtrace")
-
-
-def test_ctrl_c_keeps_what_was_sampled():
-    def press(w):
-        signal.raise_signal(signal.SIGINT)
-        return w
-
-    got = hs.trace(bad_at(2, press), method="rademacher", products=32)
-    assert got.status is hs.Status.INTERRUPTED
-    assert got.products == 16
-    assert got.value == hs.trace(prescribed_spectrum(outliers()), method="rademacher", products=16).value
-
-
-def test_an_operator_that_changes_is_an_error():
-    class Changing(type(prescribed_spectrum(outliers()))):
-        def fingerprint(self):
-            return self.products > 10
-
-    with pytest.raises(RuntimeError, match="trace: operator must not change"):
-        hs.trace(Changing(outliers()))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"method": "magic"}, ValueError, "trace: method must be one of 'auto'.*got 'magic'"),
-        ({"products": 0}, ValueError, "trace: products must be at least 1, got 0"),
-        ({"products": 3, "method": "xtrace"}, ValueError, "trace: products must be at least 4, got 3"),
-        ({"products": 3, "method": "hutch++"}, ValueError, "trace: products must be at least 4, got 3"),
-        ({"products": 1.5}, TypeError, "trace: products must be an integer, got float 1.5"),
-        ({"seed": -1}, ValueError, "trace: seed must be at least 0, got -1"),
-        ({"method": "deflated"}, ValueError, "trace: eigenpairs must be given for method='deflated'"),
-        ({"eigenpairs": 3}, TypeError, "trace: eigenpairs must be an Eigenpairs"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, error, message):
-    with pytest.raises(error, match=message):
-        hs.trace(prescribed_spectrum(outliers()), **arguments)
-
-
-def test_bad_operators_and_pairs_are_named():
-    with pytest.raises(TypeError, match=r"trace: operator must be a SymmetricOperator.*got Tensor"):
-        hs.trace(torch.eye(3))
-    pairs = hs.eigenpairs(prescribed_spectrum(outliers()), 2)
-    with pytest.raises(ValueError, match="trace: eigenpairs must be None for method='xtrace'"):
-        hs.trace(prescribed_spectrum(outliers()), method="xtrace", eigenpairs=pairs)
-    with pytest.raises(
-        ValueError, match=r"eigenpairs must be those of the operator.*n = 128, got .* n = 256"
-    ):
-        hs.trace(prescribed_spectrum(outliers(128)), eigenpairs=pairs)
-    with pytest.raises(ValueError, match=r"eigenpairs must be those of the operator, torch\.float32"):
-        hs.trace(prescribed_spectrum(outliers(), dtype=torch.float32), eigenpairs=pairs)
