@@ -10,6 +10,7 @@ from hesscope._ops.hadamard import walsh_hadamard
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
 from hesscope._ops.probes import probe_dot, probes
+from hesscope._ops.scaling import scale_columns
 from hesscope._ops.sparse import csr_check, csr_matvec
 from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
