@@ -167,8 +167,8 @@ def _inspect(roots: list[Tensor], objective: Objective) -> tuple[int, bool]:
     return sum(size for address, size in storages.items() if address not in known), replays
 
 
-@functools.lru_cache(maxsize=1024)
-def _saved_names(kind: type) -> tuple[str, ...]:
+@functools.cache
+def _saved_names(kind: Any) -> tuple[str, ...]:
     return tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
 
 
