@@ -193,7 +193,9 @@ def test_a_change_of_the_operator_stops_the_run():
 def test_products_may_have_any_strides():
     a = gaussian_matrix(40)
     plain = run(hs.from_function(lambda v: (a @ v.T).T, 40, dtype=torch.float64, batched=True), 20)
-    packed = run(hs.from_function(lambda v: (a @ v.T).T.contiguous(), 40, dtype=torch.float64, batched=True), 20)
+    packed = run(
+        hs.from_function(lambda v: (a @ v.T).T.contiguous(), 40, dtype=torch.float64, batched=True), 20
+    )
     assert torch.equal(plain.alpha, packed.alpha)
 
 
