@@ -174,7 +174,8 @@ def _saved_names(kind: Any) -> tuple[str, ...]:
 
 def _saved(node: Any) -> list[Any]:
     found: list[Any] = []
-    for name in _saved_names(type(node)):
+    kind: Any = type(node)
+    for name in _saved_names(kind):
         try:
             value = getattr(node, name)
         except RuntimeError:
