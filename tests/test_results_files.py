@@ -116,7 +116,7 @@ def test_foreign_and_newer_files_are_named(rho, tmp_path):
     with pytest.raises(ValueError, match="must be a results file of hesscope"):
         hs.load(path)
     save_file({"weight": torch.ones(2)}, path)
-    with pytest.raises(ValueError, match="another program wrote it"):
+    with pytest.raises(ValueError, match="is a safetensors file of another program"):
         hs.load(path)
 
 

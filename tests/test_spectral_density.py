@@ -91,11 +91,7 @@ def test_counts_are_inside_their_intervals(name):
     low, high = h.eigenvalues.min().item(), h.eigenvalues.max().item()
     inside = 0
     edges = torch.linspace(low - 0.1, high + 0.1, 9, dtype=torch.float64).tolist()
-    pairs = (
-        [(-math.inf, e) for e in edges]
-        + [(e, math.inf) for e in edges]
-        + list(pairwise(edges))
-    )
+    pairs = [(-math.inf, e) for e in edges] + [(e, math.inf) for e in edges] + list(pairwise(edges))
     for a, b in pairs:
         got = rho.count(a, b)
         true = ((h.eigenvalues >= a) & (h.eigenvalues <= b)).sum().item()
