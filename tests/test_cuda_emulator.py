@@ -15,8 +15,12 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # three builds
+
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = [ROOT / "tests/cuda/emulator" / name for name in ("main.cpp", "right.cu", "mutants.cu")]
+SOURCES = [
+    ROOT / "tests/cuda/emulator" / name for name in ("main.cpp", "right.cu", "launch_checks.cu", "mutants.cu")
+]
 
 FLAGS = ["-std=c++20", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
 FLAGS += ["-ffp-contract=off", "-pthread"]
@@ -151,6 +155,18 @@ def test_right_kernels_pass(run, build, parallel, order):
     done = run(build, "right", order=order, parallel=parallel)
     assert done.returncode == RIGHT, text(done)
     assert " ok" in done.stdout
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_refusals_are_clear_and_leave_no_trace(run, build):
+    done = run(build, "launch")
+    assert done.returncode == RIGHT, text(done)
+
+
+def test_an_unknown_order_is_an_error(run):
+    done = run("plain", "control", order="sideways")
+    assert done.returncode == ERROR
+    assert "HESSCOPE_EMULATION_ORDER must be forward, reverse or random:SEED, got sideways" in done.stdout
 
 
 def test_every_mutant_is_asked_for(run):

@@ -12,10 +12,10 @@ import statistics
 from collections.abc import Callable
 
 import torch
-from harness import arguments, interleaved, median_ratio, record
 from torch import Tensor, nn
 
 import hesscope as hs
+from harness import arguments, interleaved, median_ratio, record
 
 PROBES, STEPS = 2, 40
 Quadratures = list[tuple[Tensor, Tensor]]  # nodes and weights of each probe
@@ -82,7 +82,7 @@ def curvlinops_job(model, batches) -> Callable[[], Quadratures]:
 def pyhessian_job(model, batches) -> Callable[[], Quadratures]:
     from pyhessian import hessian
 
-    def eig(matrix: Tensor, eigenvectors: bool) -> tuple[Tensor, Tensor]:  # removed from torch
+    def eig(matrix: Tensor, **_: object) -> tuple[Tensor, Tensor]:  # removed from torch
         values, vectors = torch.linalg.eigh(matrix)
         return values[:, None], vectors
 

@@ -16,7 +16,7 @@ import torch
 
 
 def interleaved(jobs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each job, run in turn `repeats` times, so that a slow spell of the machine hits all alike."""
+    """Seconds of each job, run in turn `repeats` times: a slow spell of the machine hits all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(repeats):
         for name, job in jobs.items():

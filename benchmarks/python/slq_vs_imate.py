@@ -1,7 +1,7 @@
 """log det of a sparse positive definite matrix by stochastic Lanczos quadrature, here and in imate.
 
-n = 1e6, about 10 nonzeros a row at random columns, 8 probes, 50 steps, no reorthogonalisation, float32 and the
-same number of threads. imate is not a dependency: install it to run this.
+n = 1e6, about 10 nonzeros a row at random columns, 8 probes, 50 steps, no reorthogonalisation, float32
+and the same number of threads. imate is not a dependency: install it to run this.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import imate
 import numpy as np
 import scipy.sparse as sp
 import torch
-from harness import arguments, interleaved, median_ratio, record
 
 import hesscope as hs
+from harness import arguments, interleaved, median_ratio, record
 
 PROBES, STEPS = 8, 50
 

@@ -1,4 +1,4 @@
-/// emulator_test right | list | MUTANT
+/// emulator_test right | launch | list | MUTANT
 #include <cstdio>
 #include <string>
 
@@ -11,5 +11,7 @@ int main(int argc, char** argv) {
     list_mutants();
     return 0;
   }
-  return static_cast<int>(what == "right" ? run_right_kernels() : run_mutant(what.c_str()));
+  if (what == "right") return static_cast<int>(run_right_kernels());
+  if (what == "launch") return static_cast<int>(run_launch_checks());
+  return static_cast<int>(run_mutant(what.c_str()));
 }

@@ -146,9 +146,10 @@ __global__ void uninitialised_dynamic_shared(const float* x, float* y) {
   y[threadIdx.x] = sum[threadIdx.x];
 }
 
+// y = x - kThreads: the entry left out would be right if fresh memory were zero.
 __global__ void uninitialised_output(const float* x, float* y) {
-  if (threadIdx.x + 1 < kThreads)
-    y[threadIdx.x] = x[threadIdx.x];  // WRONG: last entry never written
+  if (threadIdx.x + 1 == kThreads) return;  // WRONG: the last entry is never written
+  y[threadIdx.x] = x[threadIdx.x] - kThreads;
 }
 
 // The entry after y counts the blocks. No schedule of whole threads shows the mistake.
@@ -195,6 +196,11 @@ __global__ void last_block(const float* x, float* y) {
 Values identity(const Values& x) { return x; }
 Values reversed(const Values& x) { return Values(x.rbegin(), x.rend()); }
 Values broadcast(const Values& x) { return Values(x.size(), x[0]); }
+Values less_the_size(const Values& x) {
+  Values y(x);
+  for (float& value : y) value -= static_cast<float>(kThreads);
+  return y;
+}
 Values swapped(const Values& x) {
   Values y(x);
   for (std::size_t i = 0; i < y.size(); ++i) y[i] = x[i ^ 1];
@@ -239,7 +245,7 @@ const Mutant kMutants[] = {
     {"misaligned_load", misaligned_load, identity},
     {"uninitialised_static_shared", uninitialised_static_shared, identity},
     {"uninitialised_dynamic_shared", uninitialised_dynamic_shared, identity},
-    {"uninitialised_output", uninitialised_output, identity},
+    {"uninitialised_output", uninitialised_output, less_the_size},
     {"lost_update_between_blocks", lost_update_between_blocks, identity, kBlocks, 1},
     {"lost_update_in_block", lost_update_in_block, identity},
     {"needs_block_order", needs_block_order, identity, 2, kThreads},

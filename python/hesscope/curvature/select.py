@@ -1,0 +1,42 @@
+"""Choosing the engine that computes products with H."""
+
+from __future__ import annotations
+
+from hesscope.curvature.autograd import AutogradHessian
+from hesscope.objective import Objective
+
+
+def hessian(
+    objective: Objective, *, engine: str = "auto", memory_budget: int | None = None
+) -> AutogradHessian:
+    """Return the Hessian of an objective as an operator.
+
+    Parameters
+    ----------
+    objective
+        What is differentiated.
+    engine
+        "autograd" (double backward) or "auto", which is the same today.
+    memory_budget
+        Bytes that graphs and batches may occupy between products; half of the memory that is free
+        when the operator is made by default, 0 to keep nothing.
+
+    Returns
+    -------
+    AutogradHessian
+        A symmetric operator with n = ``objective.n``. Nothing is computed before the first product.
+
+    Raises
+    ------
+    TypeError
+        If the objective is none.
+    ValueError
+        If the engine is unknown or the budget negative.
+    """
+    if not isinstance(objective, Objective):
+        msg = f"hessian: objective must be an Objective, got {type(objective).__name__}"
+        raise TypeError(msg)
+    if engine not in ("auto", "autograd"):
+        msg = f"hessian: engine must be 'auto' or 'autograd', got {engine!r}"
+        raise ValueError(msg)
+    return AutogradHessian(objective, memory_budget=memory_budget)

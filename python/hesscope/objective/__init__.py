@@ -1,0 +1,5 @@
+"""Objectives: what is differentiated."""
+
+from hesscope.objective.objective import Objective
+
+__all__ = ["Objective"]
