@@ -73,6 +73,7 @@ def core_build(tmp_path_factory: pytest.TempPathFactory) -> CoreBuild:
     options: dict[str, object] = {
         "CMAKE_BUILD_TYPE": "Release",
         "HESSCOPE_PYTHON": "ON",
+        "HESSCOPE_BENCHMARKS": "ON",
         "HESSCOPE_WERROR": "ON",
         "HESSCOPE_MODULE_DIR": package,
         "Python_EXECUTABLE": sys.executable,

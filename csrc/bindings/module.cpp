@@ -7,8 +7,15 @@ namespace py = pybind11;
 
 namespace hesscope {
 
+void bind_density(py::module_& m);
+void bind_elementary(py::module_& m);
+void bind_hadamard(py::module_& m);
 void bind_lanczos(py::module_& m);
 void bind_orthogonalize(py::module_& m);
+void bind_probes(py::module_& m);
+void bind_scaling(py::module_& m);
+void bind_sparse(py::module_& m);
+void bind_tridiagonal(py::module_& m);
 
 }  // namespace hesscope
 
@@ -16,8 +23,15 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of hesscope. Use it through the package: only hesscope._ops imports it.";
   hesscope::bind_errors(m);
   hesscope::bind_call(m);
+  hesscope::bind_density(m);
+  hesscope::bind_elementary(m);
+  hesscope::bind_hadamard(m);
   hesscope::bind_lanczos(m);
   hesscope::bind_orthogonalize(m);
+  hesscope::bind_probes(m);
+  hesscope::bind_scaling(m);
+  hesscope::bind_sparse(m);
+  hesscope::bind_tridiagonal(m);
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,

@@ -14,8 +14,8 @@ enum class ProbeKind : std::uint8_t { rademacher, gaussian };
 struct ProbeSpec {
   ProbeKind kind = ProbeKind::rademacher;
   std::uint64_t seed = 0;
-  std::uint32_t first_probe = 0;
-  index_t first_index = 0;  // >= 0; a shard of a vector starts at its global index
+  index_t first_probe = 0;  // in [0, 2^32 - K]
+  index_t first_index = 0;  // in [0, 2^62 - n]; a shard of a vector starts at its global index
 };
 
 /// Random vectors from Philox 4x32-10 (Salmon, Moraes, Dror, Shaw 2011), key = seed,
@@ -23,10 +23,12 @@ struct ProbeSpec {
 ///
 ///   out  [K, n]  float32 or float64, rows contiguous, any row stride (output)
 ///
-/// Rademacher (domain 0): sign = bit (index mod 128) of block index / 128; a set bit is -1.
-/// Gaussian (domain 1): Box-Muller in float64 on the 53-bit uniforms of block index / 2, then
-/// rounded to the dtype; so float32 probes are the rounded float64 ones.
-/// Same bits on every backend, for any K, n, number of threads and shard. Writes K*n elements.
+/// Rademacher (domain 0): sign = bit (index mod 128) of block index / 128, which is bit index mod
+/// 32 of the block's word (index mod 128) / 32; a set bit is -1. Gaussian (domain 1): Box-Muller in
+/// float64 on the two 53-bit uniforms of block index / 2, cosine first, then rounded to the dtype;
+/// so float32 probes are the rounded float64 ones. Same bits for any K, n, number of threads and
+/// shard, and on every backend, except that a device may differ by 4 ulp (float64) in Gaussian
+/// probes. Writes K*n elements.
 ///
 /// Throws ShapeError, DTypeError, DeviceError, ValueError; NotCompiled without that backend.
 void probes(const Context& ctx, const ProbeSpec& spec, const TensorView& out);
@@ -35,8 +37,8 @@ void probes(const Context& ctx, const ProbeSpec& spec, const TensorView& out);
 ///
 ///   w  [K, n]  float32 or float64, rows contiguous     c  [K] float64, any stride (output)
 ///
-/// Sums are float64, slab by slab, independent of K and of the number of threads. Reads K*n
-/// elements.
+/// z is what `probes` gives in the dtype of w. Sums are float64, slab by slab, independent of K and
+/// of the number of threads. n == 0 writes zeros. Reads K*n elements.
 ///
 /// Throws ShapeError, DTypeError, DeviceError, WorkspaceError, ValueError; NotCompiled.
 void probe_dot(const Context& ctx, const ProbeSpec& spec, const TensorView& w, const TensorView& c);

@@ -15,10 +15,12 @@ namespace hesscope {
 ///   last   [B, m] float64 (output)   last components; |beta_m * last| are the residuals
 ///
 /// A matrix ends early at the first beta of exactly 0: rows after it belong to another matrix and
-/// are not read; its outputs are padded with the last node and components 0. A NaN or inf in a
+/// are not read, `last` refers to the row where it ends, and its outputs are padded with the last
+/// node and components 0. A NaN or inf in a
 /// matrix, or a QL iteration that does not converge in 60 sweeps, gives NaN in its outputs and in
 /// no other's. The sign of (first, last) is fixed by first >= 0. Needs m >= 1; B == 0 is a no-op.
-/// O(m^2) a matrix.
+/// Errors of the nodes are a small multiple of m * eps * ||T|| at any scale, 1e-300 to 1e300.
+/// Outputs must not alias inputs or each other. O(m^2) a matrix.
 ///
 /// Throws ShapeError, DTypeError, DeviceError, WorkspaceError; NotCompiled without that backend.
 void tridiagonal_eigen(const Context& ctx, const TensorView& alpha, const TensorView& beta,
@@ -32,7 +34,10 @@ index_t tridiagonal_eigen_workspace_bytes(index_t batch, index_t m);
 ///   alpha, beta  [B, m] float64, as above, early end included
 ///   x            [P] float64               counts  [B, P] int64 (output): #{ theta_j < x_p }
 ///
-/// O(m) a point. Throws ShapeError, DTypeError, DeviceError; NotCompiled without that backend.
+/// The count is exact for a matrix whose entries are changed by a few eps each. A point met
+/// exactly, pivot for pivot, is not counted below itself. x may be infinite. A NaN in the matrix or
+/// in x gives -1. The padding after an early end is not counted. O(m) a point. Throws ShapeError,
+/// DTypeError, DeviceError; NotCompiled without that backend.
 void sturm_count(const Context& ctx, const TensorView& alpha, const TensorView& beta,
                  const TensorView& x, const TensorView& counts);
 

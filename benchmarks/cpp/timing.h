@@ -1,0 +1,27 @@
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "hesscope/context.h"
+
+namespace hesscope::bench {
+
+/// Seconds a call takes, from samples of at least a millisecond each.
+struct Timing {
+  double median = 0, p10 = 0, p90 = 0;
+  double noise = 0;  // the medians of two equal rounds differ by this fraction
+  index_t samples = 0;
+};
+
+/// Time `run(set)`, which starts work on the context's stream, for about `min_time` seconds: in two
+/// equal rounds, going round `num_sets` sets of inputs. The first call warms up and is not counted,
+/// unless it alone takes `min_time`.
+Timing measure(const Context& ctx, const std::function<void(int)>& run, int num_sets,
+               double min_time);
+
+/// Bytes a second (read + written) of a plain copy of memory larger than every cache, with the
+/// context's threads: the ceiling that memory-bound ops are compared with.
+double copy_bandwidth(const Context& ctx, double min_time);
+
+}  // namespace hesscope::bench

@@ -1,0 +1,88 @@
+"""Sparse matrices in compressed rows: ``csr_matvec`` and ``csr_check``."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hesscope import _core
+from hesscope._ops._call import call, workspace
+from hesscope._ops._library import register
+
+
+def csr_matvec(
+    row_start: Tensor, columns: Tensor, values: Tensor, x: Tensor, *, backend: str = "auto"
+) -> Tensor:
+    """Multiply K vectors by one sparse matrix, reading it once for every 8 of them.
+
+    Parameters
+    ----------
+    row_start
+        Shape ``[rows + 1]``, int64, contiguous.
+    columns
+        Shape ``[nnz]``, int32 or int64, contiguous; in any order within a row. Not validated here:
+        see :func:`csr_check`.
+    values
+        Shape ``[nnz]``, float32 or float64, contiguous.
+    x
+        Shape ``[K, cols]``, the dtype of the values. Rows may be strided, elements may not.
+    backend
+        ``"auto"`` follows the device; ``"reference"``, ``"cpu"`` and ``"cuda"`` are for tests.
+
+    Returns
+    -------
+    Tensor
+        Shape ``[K, rows]``, the dtype of the values.
+
+    Raises
+    ------
+    ValueError
+        If shapes, strides or devices disagree.
+    TypeError
+        If a dtype is not one of the above.
+
+    Notes
+    -----
+    Row sums stay in the dtype of the values; the same bits for any K and number of threads.
+    Workspace: ``cols * 8`` elements at most, for K > 1.
+    """
+    values, x = values.detach(), x.detach()
+    out = values.new_empty((*x.shape[:1], max(row_start.numel() - 1, 0)))
+    num_bytes = _core.csr_matvec_workspace_bytes(*x.shape, values) if x.ndim == 2 else 0
+    scratch = workspace(num_bytes, values.device)
+    _core.csr_matvec(
+        row_start, columns, values, x, out=out, workspace=scratch, call=call(values.device, backend)
+    )
+    return out
+
+
+def csr_check(row_start: Tensor, columns: Tensor, cols: int) -> None:
+    """Raise ``ValueError``, naming the first bad entry, unless a sparsity pattern is valid.
+
+    Parameters
+    ----------
+    row_start
+        Shape ``[rows + 1]``, int64, on the CPU: must rise from 0 to nnz.
+    columns
+        Shape ``[nnz]``, int32 or int64, on the CPU: must lie in ``[0, cols)``.
+    cols
+        Number of columns of the matrix.
+
+    Raises
+    ------
+    ValueError
+        As said, or if a tensor has a wrong shape or is not on the CPU.
+    TypeError
+        If a dtype is not one of the above.
+
+    Notes
+    -----
+    O(rows + nnz), once per matrix.
+    """
+    _core.csr_check(row_start, columns, cols)
+
+
+register(
+    "csr_matvec(Tensor row_start, Tensor columns, Tensor values, Tensor x) -> Tensor",
+    csr_matvec,
+    lambda row_start, columns, values, x: values.new_empty((x.shape[0], row_start.shape[0] - 1)),  # noqa: ARG005
+)

@@ -1,0 +1,5 @@
+"""The command ``hesscope``."""
+
+from hesscope.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,1 @@
+"""Krylov recurrences on symmetric operators. Knows nothing of models."""

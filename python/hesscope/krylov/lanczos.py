@@ -1,0 +1,163 @@
+"""Lanczos recurrences in lockstep: K vectors, one product of K rows a step, float64 coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hesscope import _ops
+from hesscope.krylov.basis import Basis
+from hesscope.krylov.interrupt import deferred_interrupt
+from hesscope.krylov.progress import progress_bar
+from hesscope.krylov.recurrence import Recurrence
+from hesscope.operators.base import SymmetricOperator
+from hesscope.results import Status
+
+LOOK_EVERY = 8  # steps between looks of the host at the device's coefficients
+BREAKDOWN_ROUNDINGS = 8  # a residual of so many eps of the operator's size is rounding
+
+Converged = Callable[[Tensor, Tensor], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class LanczosRun:
+    """Coefficients of K recurrences.
+
+    Attributes
+    ----------
+    alpha, beta
+        Shape ``[K, m]``, float64, CPU: the diagonal and the couplings, ``beta[:, m - 1]`` the norm of the
+        last residual. A beta of exactly 0 ends a recurrence; zeros follow it.
+    status
+        Why the run stopped.
+    orthogonality
+        Largest ``|q_i . q_j - delta_ij|`` with full reorthogonalisation, else None.
+    """
+
+    alpha: Tensor
+    beta: Tensor
+    status: Status
+    orthogonality: float | None
+
+
+def lanczos(
+    operator: SymmetricOperator,
+    recurrence: Recurrence,
+    *,
+    num_steps: int,
+    reorthogonalize: str = "none",
+    converged: Converged | None = None,
+    progress: bool = False,
+) -> LanczosRun:
+    """Take up to ``num_steps`` steps of K recurrences (Paige 1972, variant A27).
+
+    Stops early when every recurrence has ended, the operator returns NaN or inf, ``converged`` says so,
+    or the user presses Ctrl-C (once; what is done is returned).
+
+    Parameters
+    ----------
+    operator
+        n x n.
+    recurrence
+        Where to start, on the device of the operator. Written: at the end it holds the state to go on from.
+    num_steps
+        At least 1.
+    reorthogonalize
+        "none": three vectors a recurrence. "full": all m vectors, Gram-Schmidt twice; must start afresh.
+    converged
+        Called every 8 steps with alpha and beta so far, ``[K, j]`` on the device.
+    progress
+        Show a bar.
+
+    Raises
+    ------
+    RuntimeError
+        If what the operator depends on changes during the run.
+
+    Notes
+    -----
+    K products a step. Without reorthogonalisation a step moves 28 bytes an element in float32.
+    """
+    run = _Run(operator, recurrence, num_steps, reorthogonalize, converged)
+    label = f"Lanczos, {recurrence.v.shape[0]} probes"
+    with deferred_interrupt() as interruption, progress_bar(label, num_steps, shown=progress) as bar:
+        for done in range(1, num_steps + 1):
+            run.step(done - 1)
+            bar.update()
+            if done % LOOK_EVERY == 0 or done == num_steps or interruption.requested:
+                run.look(done, interrupted=interruption.requested)
+            if run.status is not None:
+                break
+    return run.result()
+
+
+class _Run:
+    """A run in progress."""
+
+    def __init__(
+        self,
+        operator: SymmetricOperator,
+        recurrence: Recurrence,
+        num_steps: int,
+        reorthogonalize: str,
+        converged: Converged | None,
+    ) -> None:
+        self.operator, self.recurrence, self.converged = operator, recurrence, converged
+        like = recurrence.v
+        self.alpha = torch.zeros(like.shape[0], num_steps, dtype=torch.float64, device=like.device)
+        self.beta = torch.zeros_like(self.alpha)
+        self.basis = Basis(num_steps, like) if reorthogonalize == "full" else None
+        self.tolerance = BREAKDOWN_ROUNDINGS * torch.finfo(like.dtype).eps
+        self.fingerprint = operator.fingerprint()
+        self.status: Status | None = None
+        self.steps = 0
+
+    def step(self, j: int) -> None:
+        """Take step j of every recurrence."""
+        r, alpha, beta = self.recurrence, self.alpha[:, j], self.beta[:, j]
+        if self.basis is not None:
+            self.basis.append(r)
+        product = self.operator.rows(r.v).detach()
+        if product.stride(-1) != 1 and product.shape[-1] > 1:
+            product = product.contiguous()
+        tolerance = self.tolerance if self.basis is None else 0.0
+        _ops.lanczos_update(
+            product, r.v, r.v_prev, r.v_prev, r.scalars, alpha, beta, breakdown_tolerance=tolerance
+        )
+        r.v, r.v_prev = r.v_prev, r.v
+        if self.basis is not None:
+            self.basis.clean(r, alpha, beta, breakdown_tolerance=self.tolerance)
+
+    def look(self, done: int, *, interrupted: bool) -> None:
+        """Let the host look at the first ``done`` steps and decide whether to stop."""
+        if self.operator.fingerprint() != self.fingerprint:
+            msg = (
+                "lanczos: operator must not change during a run, but its parameters, buffers or data did "
+                f"within the last {LOOK_EVERY} steps"
+            )
+            raise RuntimeError(msg)
+        alpha, beta = self.alpha[:, :done], self.beta[:, :done]
+        finite = (alpha.isfinite() & beta.isfinite()).all(dim=0)
+        self.steps = done
+        if not bool(finite.all()):
+            self.steps = int(finite.long().argmin())
+            self.status = Status.NONFINITE_OPERATOR
+        elif bool((beta == 0).any(dim=1).all()):
+            self.steps = int((beta == 0).long().argmax(dim=1).max()) + 1
+            self.status = Status.INVARIANT_SUBSPACE
+        elif interrupted:
+            self.status = Status.INTERRUPTED
+        elif self.converged is not None and self.converged(alpha, beta):
+            self.status = Status.CONVERGED
+
+    def result(self) -> LanczosRun:
+        """Return what was computed."""
+        return LanczosRun(
+            self.alpha[:, : self.steps].cpu().contiguous(),
+            self.beta[:, : self.steps].cpu().contiguous(),
+            self.status or Status.COMPLETE,
+            None if self.basis is None else self.basis.orthogonality(),
+        )

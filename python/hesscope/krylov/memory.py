@@ -1,0 +1,48 @@
+"""What a Krylov run keeps in memory, and whether that fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hesscope.krylov.recurrence import row_stride
+
+_VECTORS = 3  # v, v_prev and the product
+
+
+def run_bytes(num_probes: int, num_steps: int, n: int, dtype: torch.dtype, *, basis: bool) -> int:
+    """Bytes of the vectors a run keeps: three a probe, and one more for every step with a basis."""
+    vectors = num_probes * (_VECTORS + (num_steps if basis else 0))
+    return vectors * row_stride(n) * dtype.itemsize + num_probes * num_steps * 2 * 8
+
+
+def check(where: str, needed: int, device: torch.device, *, basis: bool) -> None:
+    """Raise MemoryError, before anything is computed, if a run cannot fit the free memory of its device."""
+    free = available(device)
+    if free is None or needed <= free:
+        return
+    advice = "reorthogonalize='none' keeps no basis" if basis else "use fewer num_probes"
+    msg = (
+        f"{where}: the vectors of this run need {_gigabytes(needed)}, but {device} has {_gigabytes(free)} "
+        f"free; {advice}"
+    )
+    raise MemoryError(msg)
+
+
+def available(device: torch.device) -> int | None:
+    """Free bytes of a device, or None where that cannot be told."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _gigabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.3g} GB"

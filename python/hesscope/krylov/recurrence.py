@@ -1,0 +1,76 @@
+"""The state of K Lanczos recurrences: what a run starts from, and what it can be continued from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hesscope import _ops
+from hesscope._ops.probes import ProbeKind
+
+ROW_ALIGNMENT = 32  # elements; so that every row of our own buffers is aligned for vector loads
+
+
+@dataclass(eq=False)
+class Recurrence:
+    """K recurrences between two steps. A run writes into these tensors.
+
+    Attributes
+    ----------
+    v, v_prev
+        Shape ``[K, n]``, rows contiguous: the current and the previous Lanczos vectors, unnormalised.
+    scalars
+        Shape ``[K, 4]``, float64, same device: ``scale, scale_prev, beta_prev, largest``, see
+        ``_ops.LanczosState``.
+    """
+
+    v: Tensor
+    v_prev: Tensor
+    scalars: Tensor
+
+    def copy(self) -> Recurrence:
+        """Return a copy in aligned buffers, so that a run leaves this one alone."""
+        k, n = self.v.shape
+        v = aligned_rows(k, n, dtype=self.v.dtype, device=self.v.device)
+        v_prev = aligned_rows(k, n, dtype=self.v.dtype, device=self.v.device)
+        return Recurrence(v.copy_(self.v), v_prev.copy_(self.v_prev), self.scalars.clone())
+
+
+def from_probes(
+    num_probes: int,
+    n: int,
+    *,
+    seed: int,
+    first_probe: int = 0,
+    kind: ProbeKind,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Recurrence:
+    """Start K recurrences from random probes: ``q_1 = z / |z|``."""
+    v = aligned_rows(num_probes, n, dtype=dtype, device=device)
+    v_prev = aligned_rows(num_probes, n, dtype=dtype, device=device)
+    _ops.probes(
+        num_probes, n, kind=kind, seed=seed, first_probe=first_probe, dtype=dtype, device=device, out=v
+    )
+    scalars = torch.zeros(num_probes, len(_ops.LanczosState), dtype=torch.float64, device=device)
+    scalars[:, _ops.LanczosState.SCALE] = squared_norms(v).rsqrt()
+    return Recurrence(v, v_prev, scalars)
+
+
+def aligned_rows(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Allocate ``[..., n]`` with a row stride of n rounded up to 32 elements."""
+    *leading, n = shape
+    stride = row_stride(n)
+    return torch.empty(*leading, stride, dtype=dtype, device=device)[..., :n]
+
+
+def row_stride(n: int) -> int:
+    """Return n rounded up to the alignment of rows."""
+    return -(-n // ROW_ALIGNMENT) * ROW_ALIGNMENT
+
+
+def squared_norms(rows: Tensor) -> Tensor:
+    """Squared norms of rows ``[K, n] -> [K]``, summed in float64."""
+    return _ops.multi_dot(rows[:, None, :], rows)[:, 0]

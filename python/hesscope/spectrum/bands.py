@@ -1,0 +1,88 @@
+"""Curves with error bands: smoothed densities and distribution functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hesscope import _checks, _ops
+from hesscope.results import Band, Status
+from hesscope.spectrum import quadrature
+from hesscope.spectrum.sampling import half_width
+
+if TYPE_CHECKING:
+    from hesscope.spectrum.result import SpectralDensity
+
+_MARGIN = 4  # sigmas beyond the outermost nodes: a Gaussian is below 4e-4 of its height there
+_FINE = 100  # an exact spectrum is drawn as if 100 steps had been taken
+
+
+def default_sigma(rho: SpectralDensity) -> float:
+    """Return range of the nodes over the steps; a spectrum of one point gets a hundredth of its size."""
+    steps = rho.num_steps
+    if rho.status is Status.INVARIANT_SUBSPACE:
+        steps = max(steps, _FINE)
+    low, high = float(rho.nodes.min()), float(rho.nodes.max())
+    if high - low > rho.rounding:
+        return (high - low) / steps
+    return max(abs(low), abs(high)) / _FINE or 1.0
+
+
+def default_grid(rho: SpectralDensity, num_points: int, sigma: float | None) -> Tensor:
+    """Return evenly spaced points from 4 sigma below the lowest node to 4 above the highest."""
+    count = _checks.integer("grid", "num_points", num_points, least=2)
+    width = _sigma(rho, "grid", sigma)
+    low, high = float(rho.nodes.min()), float(rho.nodes.max())
+    return torch.linspace(low - _MARGIN * width, high + _MARGIN * width, count, dtype=torch.float64)
+
+
+def density_band(rho: SpectralDensity, grid: Tensor, sigma: float | None) -> Band:
+    """Return mean and t-interval of the smoothed densities of the probes."""
+    width = _sigma(rho, "density", sigma)
+    points = _points("density", "grid", grid)
+    per_probe = _ops.smoothed_density(rho.nodes, rho.weights, points, sigma=width)
+    mean, half = per_probe.mean(dim=0), half_width(per_probe)
+    return Band(points, mean, (mean - half).clamp(min=0.0), mean + half, width)
+
+
+def cdf_band(rho: SpectralDensity, x: Tensor) -> Band:
+    """Return the mean distribution function, between the sandwich's ends widened by their t-intervals."""
+    points = _points("cdf_band", "x", x)
+    lower, upper = bounds(rho, points)
+    return Band(
+        points,
+        quadrature.cdf(rho.quadrature, points).mean(dim=0),
+        (lower.mean(dim=0) - half_width(lower)).clamp(min=0.0),
+        (upper.mean(dim=0) + half_width(upper)).clamp(max=1.0),
+        0.0,
+    )
+
+
+def bounds(rho: SpectralDensity, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Sandwich of each probe's distribution function: two tensors ``[K, P]``."""
+    given = rho.bounds.method == "given"
+    support = (rho.bounds.lower, rho.bounds.upper) if given else (-torch.inf, torch.inf)
+    return quadrature.cdf_bounds(rho.quadrature, points, slack=rho.rounding, support=support)
+
+
+def _sigma(rho: SpectralDensity, where: str, sigma: float | None) -> float:
+    if sigma is None:
+        return default_sigma(rho)
+    width = _checks.real(where, "sigma", sigma)
+    if not 0 < width < float("inf"):
+        msg = f"{where}: sigma must be positive and finite, got {width}"
+        raise ValueError(msg)
+    return width
+
+
+def _points(where: str, name: str, points: Tensor) -> Tensor:
+    points = torch.as_tensor(points, dtype=torch.float64, device="cpu")
+    if points.ndim != 1:
+        msg = f"{where}: {name} must have shape [G], got {list(points.shape)}"
+        raise ValueError(msg)
+    if bool(points.isnan().any()):
+        msg = f"{where}: {name} must not contain NaN"
+        raise ValueError(msg)
+    return points.contiguous()

@@ -1,0 +1,187 @@
+"""Numbers with error bars from K quadratures: counts, moments, sums, extreme eigenvalues."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hesscope import _checks
+from hesscope.results import Estimate
+from hesscope.spectrum import bands, quadrature
+from hesscope.spectrum.bounds import random_start_bounds
+from hesscope.spectrum.sampling import count_interval, half_width, jackknife
+
+if TYPE_CHECKING:
+    from hesscope.spectrum.result import SpectralDensity
+
+_TRUNCATION = 5  # steps left out to see how much the last ones changed
+_ROUNDINGS = 4  # a node this many roundings below zero is negative
+
+
+def trace(rho: SpectralDensity) -> Estimate:
+    """``n mean(alpha_1)``: no quadrature is involved, alpha_1 being z'Hz / z'z itself."""
+    values = rho.n * rho.alpha[:, 0]
+    return _estimate(rho, values, truncation=0.0, method="mean of n z'Hz / z'z, t-interval across probes")
+
+
+def moment(rho: SpectralDensity, p: int) -> Estimate:
+    """``tr(H^p) / n``; see :meth:`SpectralDensity.moment`."""
+    power = _checks.integer("moment", "p", p)
+    if power == 0:
+        return _make(rho, 1.0, (1.0, 1.0), 0.0, 0.0, "exact")
+    if power == 1:
+        return _estimate(rho, rho.alpha[:, 0], truncation=0.0, method="mean of z'Hz / z'z, t-interval")
+
+    def power_of(nodes: Tensor) -> Tensor:
+        return nodes**power
+
+    exact = power <= 2 * rho.num_steps - 1
+    truncation = 0.0 if exact else _truncation(rho, lambda q: _sums(q, power_of).mean())
+    method = "Gauss quadrature, t-interval across probes" + ("" if exact else " + truncation")
+    return _estimate(rho, _sums(rho.quadrature, power_of), truncation=truncation, method=method)
+
+
+def spectral_sum(rho: SpectralDensity, f: Callable[[Tensor], Tensor]) -> Estimate:
+    """``tr f(H)``; see :meth:`SpectralDensity.spectral_sum`."""
+
+    def checked(nodes: Tensor) -> Tensor:
+        values = f(nodes)
+        if not isinstance(values, Tensor) or values.shape != nodes.shape:
+            msg = f"spectral_sum: f must map a tensor {list(nodes.shape)} to one of the same shape"
+            raise ValueError(msg)
+        if not bool(values.isfinite().all()):
+            worst = float(nodes[~values.isfinite()].min())
+            msg = (
+                f"spectral_sum: f must be finite on the spectrum, but is not at the node {worst:.6g}. Shift "
+                "the operator (hesscope.shifted), or choose an f that is defined there"
+            )
+            raise ValueError(msg)
+        return values.double()
+
+    values = rho.n * _sums(rho.quadrature, checked)
+    truncation = _truncation(rho, lambda q: rho.n * _sums(q, checked).mean())
+    return _estimate(
+        rho, values, truncation=truncation, method="Gauss quadrature, t-interval across probes + truncation"
+    )
+
+
+def count(rho: SpectralDensity, a: float, b: float) -> Estimate:
+    """Count eigenvalues in ``[a, b]``; see :meth:`SpectralDensity.count`."""
+    low, high = _checks.real("count", "a", a), _checks.real("count", "b", b)
+    if low > high:
+        msg = f"count: a must be at most b, got a={low} and b={high}"
+        raise ValueError(msg)
+    return _mass(rho, low, high, scale=float(rho.n))
+
+
+def negative_mass(rho: SpectralDensity, threshold: float | None) -> Estimate:
+    """Share of eigenvalues below zero; see :meth:`SpectralDensity.negative_mass`."""
+    if threshold is None:
+        threshold = _ROUNDINGS * rho.rounding
+    limit = _checks.real("negative_mass", "threshold", threshold)
+    if limit < 0:
+        msg = f"negative_mass: threshold must be at least 0, got {limit}"
+        raise ValueError(msg)
+    return _mass(rho, -math.inf, math.nextafter(-limit, -math.inf), scale=1.0)
+
+
+def negative_curvature(rho: SpectralDensity) -> Estimate:
+    """Share of negative curvature; see :meth:`SpectralDensity.negative_curvature`."""
+
+    def parts(q: quadrature.Quadrature) -> Tensor:
+        negative = _sums(q, lambda nodes: (-nodes).clamp(min=0.0))
+        return torch.stack([negative, _sums(q, torch.abs)], dim=1)  # [K, 2]
+
+    def ratio(means: Tensor) -> Tensor:
+        return torch.where(means[1] > 0, means[0] / means[1], 0.0)
+
+    values = parts(rho.quadrature)
+    value = float(ratio(values.mean(dim=0)))
+    sampling = jackknife(ratio, values)
+    truncation = _truncation(rho, lambda q: ratio(parts(q).mean(dim=0)))
+    interval = (max(0.0, value - sampling - truncation), min(1.0, value + sampling + truncation))
+    return _make(rho, value, interval, sampling, truncation, "ratio of sums, jackknife + truncation")
+
+
+def extreme(rho: SpectralDensity, *, largest: bool) -> Estimate:
+    """Bracket an end of the spectrum: the outermost Ritz value, and a random-start bound beyond it.
+
+    ``quadrature`` is the residual: some eigenvalue, not always the outermost, is that close to the value.
+    """
+    q, slack = rho.quadrature, rho.rounding
+    flat = int(q.nodes.argmax() if largest else q.nodes.argmin())
+    value, residual = float(q.nodes.flatten()[flat]), float(q.residuals.flatten()[flat])
+    if bool(q.ended.any()):
+        beyond, method = value, "Ritz value of an exhausted Krylov space"
+    else:
+        outside = random_start_bounds(q.nodes, n=rho.n, steps=rho.num_steps)
+        beyond = outside.upper if largest else outside.lower
+        method = "outermost Ritz value; beyond it a random-start bound (probabilistic)"
+    interval = (value - slack, beyond + slack) if largest else (beyond - slack, value + slack)
+    return _make(rho, value, interval, 0.0, residual, method)
+
+
+def _mass(rho: SpectralDensity, a: float, b: float, *, scale: float) -> Estimate:
+    # Per probe: the number of eigenvalues in [a, b] it sees, and the sandwich around it.
+    edges = torch.tensor([math.nextafter(a, -math.inf), b], dtype=torch.float64)
+    at = quadrature.cdf(rho.quadrature, edges).diff(dim=1)[:, 0]
+    lower_cdf, upper_cdf = bands.bounds(rho, torch.tensor([a, b], dtype=torch.float64))
+    lower = rho.n * (lower_cdf[:, 1] - upper_cdf[:, 0]).clamp(min=0.0)
+    upper = rho.n * (upper_cdf[:, 1] - lower_cdf[:, 0])
+    unit = scale / rho.n
+    low, high = unit * float(lower.mean()), unit * float(upper.mean())
+    ends = count_interval(lower, upper, rho.n)
+    interval = (unit * ends[0], unit * ends[1])
+    value = min(max(scale * float(at.mean()), interval[0]), interval[1])  # by rounding
+    sampling = max(low - interval[0], interval[1] - high) if rho.num_probes > 1 else math.inf
+    method = "weight of the nodes; sandwich of each probe, t- and chi-square intervals of its ends"
+    return _make(rho, value, interval, sampling, max(value - low, high - value), method)
+
+
+def _sums(q: quadrature.Quadrature, f: Callable[[Tensor], Tensor]) -> Tensor:
+    """Per probe, the sum of f over the nodes with the weights: ``[K]``."""
+    return (q.weights * f(q.nodes)).sum(dim=1)
+
+
+def _truncation(rho: SpectralDensity, functional: Callable[[quadrature.Quadrature], Tensor]) -> float:
+    """Change over the last five steps: 0 if every recurrence ended, inf if there is one step only."""
+    if bool(rho.quadrature.ended.all()):
+        return 0.0
+    if rho.num_steps == 1:
+        return math.inf
+    fewer = max(rho.num_steps - _TRUNCATION, 1)
+    shorter = quadrature.gauss(rho.alpha[:, :fewer].contiguous(), rho.beta[:, :fewer].contiguous())
+    return abs(float(functional(rho.quadrature) - functional(shorter)))
+
+
+def _estimate(rho: SpectralDensity, values: Tensor, *, truncation: float, method: str) -> Estimate:
+    """Mean of one value per probe ``[K]``; sampling and truncation errors added."""
+    value, sampling = float(values.mean()), float(half_width(values))
+    error = sampling + truncation
+    return _make(rho, value, (value - error, value + error), sampling, truncation, method)
+
+
+def _make(
+    rho: SpectralDensity,
+    value: float,
+    interval: tuple[float, float],
+    sampling: float,
+    quadrature_error: float,
+    method: str,
+) -> Estimate:
+    known = math.isfinite(sampling) and math.isfinite(quadrature_error)
+    error = (interval[1] - interval[0]) / 2 if known else math.inf
+    return Estimate(
+        value,
+        error,
+        interval,
+        rho.products,
+        method,
+        rho.status,
+        sampling=sampling,
+        quadrature=quadrature_error,
+    )

@@ -1,0 +1,220 @@
+"""SpectralDensity: what stochastic Lanczos quadrature returns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hesscope.krylov.recurrence import Recurrence
+from hesscope.results import Band, Estimate, Status
+from hesscope.spectrum import bands, estimates, files, quadrature
+from hesscope.spectrum.bounds import SpectrumBounds, random_start_bounds
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralDensity:
+    """The eigenvalue distribution of a symmetric operator, as K quadratures with m nodes each.
+
+    The coefficients of the recurrences are the result; everything else here is computed from them, on the
+    CPU, without further products. Densities and distribution functions have total mass 1: multiply by n
+    for numbers of eigenvalues.
+
+    Attributes
+    ----------
+    alpha, beta
+        Shape ``[K, m]``, float64, CPU: the tridiagonal matrix of each probe. Zeros after an early end,
+        which a beta of exactly 0 marks.
+    n
+        Number of eigenvalues.
+    products
+        Products with the operator that were spent, those of resumed runs included.
+    status
+        Why the recurrence stopped.
+    seconds
+        Wall-clock time of all runs.
+    memory_bytes
+        Bytes of vectors that the run kept at its peak, beside what the operator itself needs.
+    orthogonality
+        Largest ``|q_i . q_j - delta_ij|`` of the Lanczos vectors with ``reorthogonalize="full"``, else None.
+    settings
+        The arguments: num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds.
+    operator
+        What the operator says about itself.
+    state
+        The vectors to continue from with more steps, or None.
+    """
+
+    alpha: Tensor
+    beta: Tensor
+    n: int
+    products: int
+    status: Status
+    seconds: float
+    memory_bytes: int
+    orthogonality: float | None
+    settings: Mapping[str, Any]
+    operator: Mapping[str, Any]
+    state: Recurrence | None = field(default=None, repr=False)
+
+    @cached_property
+    def quadrature(self) -> quadrature.Quadrature:
+        """Nodes, weights and residuals of every probe."""
+        return quadrature.gauss(self.alpha, self.beta)
+
+    @property
+    def nodes(self) -> Tensor:
+        """Ritz values, ascending, ``[K, m]``, float64. A row that ended early repeats its last node."""
+        return self.quadrature.nodes
+
+    @property
+    def weights(self) -> Tensor:
+        """Weights of the nodes, ``[K, m]``, float64; each row sums to one, padding has weight 0."""
+        return self.quadrature.weights
+
+    @property
+    def num_probes(self) -> int:
+        """K."""
+        return self.alpha.shape[0]
+
+    @property
+    def num_steps(self) -> int:
+        """Steps taken, m: fewer than asked for if the recurrence ended or was stopped."""
+        return self.alpha.shape[1]
+
+    @property
+    def seed(self) -> int:
+        """Seed of the probes."""
+        return int(self.settings["seed"])
+
+    @cached_property
+    def bounds(self) -> SpectrumBounds:
+        """An interval that holds the spectrum: as given, exact, or probabilistic (see its ``method``)."""
+        if self.settings.get("bounds") is not None:
+            lower, upper = self.settings["bounds"]
+            return SpectrumBounds(lower, upper, "given")
+        if bool(self.quadrature.ended.any()):
+            return SpectrumBounds(float(self.nodes.min()), float(self.nodes.max()), "exact")
+        return random_start_bounds(self.nodes, n=self.n, steps=self.num_steps)
+
+    @property
+    def rounding(self) -> float:
+        """How far rounding may move a node: ``8 eps max|node|``, eps of the operator's vectors."""
+        eps = torch.finfo(getattr(torch, str(self.operator["dtype"]).removeprefix("torch."))).eps
+        return float(8 * eps * self.nodes.abs().max())
+
+    def sigma(self) -> float:
+        """Return the default width of smoothing: what m steps resolve, the range of the nodes over m."""
+        return bands.default_sigma(self)
+
+    def grid(self, num_points: int = 1024, *, sigma: float | None = None) -> Tensor:
+        """Return evenly spaced points that cover the smoothed density, ``[num_points]``, float64."""
+        return bands.default_grid(self, num_points, sigma)
+
+    def density(self, grid: Tensor, *, sigma: float | None = None) -> Tensor:
+        """Return the density smoothed by a Gaussian of width sigma: ``[G] -> [G]``, integral 1."""
+        return self.density_band(grid, sigma=sigma).value
+
+    def density_band(self, grid: Tensor, *, sigma: float | None = None) -> Band:
+        """Return the smoothed density with its sampling error: pointwise 95 % t-intervals across probes.
+
+        The band is for the density *smoothed by the same Gaussian*; with one probe ``upper`` is ``inf``.
+        """
+        return bands.density_band(self, grid, sigma)
+
+    def cdf(self, x: Tensor | float) -> Tensor:
+        """Return the share of eigenvalues at or below x: ``[P] -> [P]``, float64."""
+        points = torch.as_tensor(x, dtype=torch.float64, device="cpu")
+        return quadrature.cdf(self.quadrature, points.reshape(-1)).mean(dim=0).reshape(points.shape)
+
+    def cdf_band(self, x: Tensor) -> Band:
+        """Return the distribution function with its error: the quadrature sandwich plus sampling."""
+        return bands.cdf_band(self, x)
+
+    def count(self, a: float, b: float) -> Estimate:
+        """Estimate the number of eigenvalues in ``[a, b]``; ``-inf`` and ``inf`` are allowed.
+
+        ``quadrature`` holds the sandwich of each probe, ``sampling`` a t-interval on top of it.
+        """
+        return estimates.count(self, a, b)
+
+    def moment(self, p: int) -> Estimate:
+        """Estimate ``tr(H^p) / n``. Up to degree 2m - 1 the quadrature is exact: the error is sampling."""
+        return estimates.moment(self, p)
+
+    def trace(self) -> Estimate:
+        """Estimate ``tr H`` with a t-interval across probes."""
+        return estimates.trace(self)
+
+    def spectral_sum(self, f: Callable[[Tensor], Tensor]) -> Estimate:
+        """Estimate ``tr f(H)``, f acting elementwise on float64 tensors of eigenvalues.
+
+        Raises
+        ------
+        ValueError
+            If f is not finite on a node (a logarithm of a negative one, say: shift the operator first).
+        """
+        return estimates.spectral_sum(self, f)
+
+    def largest_eigenvalue(self) -> Estimate:
+        """Estimate the largest eigenvalue: a lower bound by its nature, with a random-start upper bound."""
+        return estimates.extreme(self, largest=True)
+
+    def smallest_eigenvalue(self) -> Estimate:
+        """Estimate the smallest (most negative) eigenvalue: an upper bound, with a random-start lower one."""
+        return estimates.extreme(self, largest=False)
+
+    def negative_mass(self, threshold: float | None = None) -> Estimate:
+        """Estimate the share of eigenvalues below ``-threshold``; default: the rounding of the nodes.
+
+        Exact zeros, of which a network's Hessian has many, sit within rounding of zero. In few steps the
+        sandwich at zero is wide wherever much of the spectrum is near zero; the interval says so.
+        """
+        return estimates.negative_mass(self, threshold)
+
+    def negative_curvature(self) -> Estimate:
+        """Estimate the share of curvature that is negative, ``sum of -lambda_i < 0 / sum of |lambda_i|``."""
+        return estimates.negative_curvature(self)
+
+    def wasserstein(self) -> Tensor:
+        """Bound the Wasserstein-1 distance of each quadrature to what its probe sees: ``[K]``, float64.
+
+        In the units of the eigenvalues, on the interval ``bounds``; the sampling error comes on top.
+        """
+        return quadrature.wasserstein_bound(self.quadrature, self.bounds.lower, self.bounds.upper)
+
+    def save(self, path: str | os.PathLike[str], *, state: bool = False) -> None:
+        """Write a results file, beside ``path`` and then renamed; read it with ``hesscope.load``.
+
+        Parameters
+        ----------
+        path
+            The file, by custom ``*.safetensors``; replaced if it exists.
+        state
+            Also write the vectors to continue from (2n numbers a probe). Needs ``keep_state=True``.
+
+        Raises
+        ------
+        ValueError
+            If ``state=True`` and the result holds no state.
+        OSError
+            If the file cannot be written; a file that was there before is intact.
+        """
+        files.save(self, path, state=state)
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the density with matplotlib (extra ``plot``); options as in ``hesscope.report.plot``."""
+        from hesscope.report.plot import plot
+
+        return plot(self, **options)
+
+    def __repr__(self) -> str:
+        return (
+            f"SpectralDensity(n={self.n}, num_probes={self.num_probes}, num_steps={self.num_steps}, "
+            f"products={self.products}, status={self.status.name})"
+        )
