@@ -27,7 +27,7 @@ def axpy_bound(q: Tensor, c: Tensor, w: Tensor, scale: float) -> Tensor:
 
 
 def lanczos_bound(w: Tensor, v: Tensor, v_prev: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Bound the rounding errors of a step of ``lanczos_update``: alpha ``[K]``, beta ``[K]``, next ``[K, n]``.
+    """Bound the rounding errors of alpha ``[K]``, beta ``[K]`` and next ``[K, n]`` in ``lanczos_update``.
 
     float64 arithmetic with a sum over n for any order of summation; one rounding of next to its dtype,
     whose norm is the bound of beta. ``state`` as before the step; no row in its first step.
