@@ -75,6 +75,13 @@ def test_saving_replaces_a_file_and_follows_a_link(rho, tmp_path):
     same(hs.load(path), rho)
 
 
+def test_a_file_has_the_permissions_that_the_umask_gives(rho, tmp_path):
+    (tmp_path / "other").touch()
+    rho.save(tmp_path / "rho.safetensors")
+    modes = [path.stat().st_mode for path in tmp_path.iterdir()]
+    assert modes[0] == modes[1]
+
+
 def test_state_must_be_there_to_be_saved(tmp_path):
     rho = hs.spectral_density(hs.from_matrix(torch.eye(3)))
     with pytest.raises(ValueError, match="save: state=True needs a result that holds its state"):
