@@ -156,6 +156,13 @@ def test_a_folder_that_is_not_there(rho, tmp_path):
         rho.save(tmp_path / "nowhere" / "rho")
 
 
+def test_a_failed_rename_leaves_nothing_behind(rho, tmp_path):
+    (tmp_path / "rho").mkdir()
+    with pytest.raises(OSError, match=r"save: .*rho could not be written"):
+        rho.save(tmp_path / "rho")
+    assert [p.name for p in tmp_path.iterdir()] == ["rho"]
+
+
 FULL = """
 import resource, signal, sys, torch, hesscope as hs
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
