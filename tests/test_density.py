@@ -169,11 +169,8 @@ def test_a_node_far_away_adds_exactly_nothing(backend, device):
         assert cdf.tolist() == [[1.5, 2.0, 1.0]]
 
 
-@pytest.mark.parametrize("sigma", [0.0, 0.5])
-@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize(("name", "sigma"), [("density", 0.5), ("cdf", 0.5), ("cdf", 0.0)])
 def test_nan_poisons_its_own_row_only(name, sigma, backend, device):
-    if name == "density" and sigma == 0:
-        pytest.skip("a density needs a width")
     nodes = torch.zeros(3, 200, dtype=torch.float64, device=device)
     weights = torch.ones_like(nodes)
     nodes[0, 199], weights[2, 0] = torch.nan, torch.nan

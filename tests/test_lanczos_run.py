@@ -149,6 +149,15 @@ def test_the_recurrence_ends_with_the_distinct_eigenvalues(mode, dtype):
     assert torch.allclose(nodes, want, rtol=0, atol=8 * torch.finfo(dtype).eps * 5)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_small_coupling_is_not_an_end(mode):
+    """Three clusters of width 1e-9: beta_3 is of that order, a million times the rounding of float64."""
+    clusters = torch.tensor([-2.0, 0.0, 1.0, 1.0], dtype=torch.float64).repeat_interleave(32)
+    got = run(prescribed_spectrum(clusters + 1e-9 * torch.linspace(-1, 1, 128)), 6, reorthogonalize=mode)
+    assert got.status is hs.Status.COMPLETE
+    assert ((got.beta[:, 2] > 1e-11) & (got.beta[:, 2] < 1e-8)).all()
+
+
 def test_recurrences_end_one_by_one():
     """Probes that see fewer eigenvalues stop earlier; their zeros stay zeros while the others go on."""
     diagonal = torch.arange(1.0, 65.0, dtype=torch.float64)

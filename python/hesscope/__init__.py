@@ -4,7 +4,7 @@ from hesscope._ops import build_info
 from hesscope.curvature import hessian
 from hesscope.objective import Objective
 from hesscope.operators import SymmetricOperator, from_function, from_matrix, from_scipy, scaled, shifted
-from hesscope.results import Band, Estimate, Status, load
+from hesscope.results import Band, Estimate, RunFailed, Status, load
 from hesscope.spectrum import SpectralDensity, resume, spectral_density
 
 __version__: str = build_info()["version"]
@@ -13,6 +13,7 @@ __all__ = [
     "Band",
     "Estimate",
     "Objective",
+    "RunFailed",
     "SpectralDensity",
     "Status",
     "SymmetricOperator",
