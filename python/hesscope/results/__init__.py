@@ -1,7 +1,9 @@
 """Frozen results: values with error bars, why the computation stopped, and files."""
 
+from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
 from hesscope.results.failure import RunFailed
 from hesscope.results.files import load
+from hesscope.results.vector_estimate import VectorEstimate
 
-__all__ = ["Band", "Estimate", "RunFailed", "Status", "load"]
+__all__ = ["Band", "Eigenpairs", "Estimate", "RunFailed", "Status", "VectorEstimate", "load"]

@@ -1,0 +1,201 @@
+"""Extreme eigenpairs by thick-restart Lanczos."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+
+import torch
+from torch import Tensor
+
+from hesscope import _checks
+from hesscope.krylov import memory
+from hesscope.krylov.eigen_search import Search, Settings
+from hesscope.krylov.recurrence import row_stride, squared_norms
+from hesscope.krylov.wanted import WHICH
+from hesscope.operators.base import SymmetricOperator
+from hesscope.results import Eigenpairs, Status
+
+_WHERE = "eigenpairs"
+_TOL = {torch.float32: 1e-4, torch.float64: 1e-8}
+_CYCLES = 100  # the default limit: so many times the basis
+
+
+def eigenpairs(
+    operator: SymmetricOperator,
+    k: int = 10,
+    *,
+    which: str = "largest",
+    tol: float | None = None,
+    max_products: int | None = None,
+    seed: int = 0,
+    initial: Tensor | None = None,
+    block_size: int = 1,
+    check_missed: bool | None = None,
+    progress: bool = False,
+) -> Eigenpairs:
+    """Compute k extreme eigenpairs by thick-restart Lanczos, and measure their residuals.
+
+    Parameters
+    ----------
+    operator
+        n x n and symmetric, positive or not.
+    k
+        How many, at most n. Meant for k up to about 50.
+    which
+        "largest" or "smallest" (algebraically), "both_ends" (half from each, the odd one from the upper),
+        or "magnitude".
+    tol
+        A pair has converged when ``|H x - value x| <= tol * |H|``. Default: 1e-4 in float32, 1e-8 in float64.
+    max_products
+        Limit of the search and the check together; default: 100 times the size of the basis. The k products
+        that measure the residuals come on top.
+    seed
+        Of the random start.
+    initial
+        Shape ``[j, n]``, the dtype and device of the operator, rows independent: where to start, such as
+        ``vectors`` of an earlier, similar operator. If they still hold, they cost j products.
+    block_size
+        Vectors multiplied together. More than 1 needs more products; it pays where a batch of products is
+        much cheaper than one after the other.
+    check_missed
+        Look for eigenpairs that one starting vector cannot see (copies of a multiple eigenvalue) by a
+        Krylov space started at random, orthogonal to those found: at least ``max(k + 10, 20)`` products.
+        Default: yes, but not with ``initial``.
+    progress
+        Show a bar on stderr.
+
+    Returns
+    -------
+    Eigenpairs
+        With ``status`` CONVERGED; MAX_PRODUCTS; NOISE_FLOOR, where the products are not precise enough
+        for ``tol``; INTERRUPTED or NONFINITE_OPERATOR, where ``converged`` says which pairs can be used.
+        All but the first come with a warning.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or value, or the very first product is NaN or infinite.
+    MemoryError
+        If the basis cannot fit the free memory; raised before any product.
+    RuntimeError
+        If the weights or the data behind the operator change during the run.
+
+    Notes
+    -----
+    ``max(2k + 10, k + 20)`` vectors of length n, and one more. Each step reads the basis four times.
+    Where n is not larger than that, the basis grows to the whole space and the answer is that of a dense
+    solver. Converged pairs stay in the basis and go on improving ("soft locking"): locking them out would
+    save the projection on few vectors and freeze their errors into all that follow.
+
+    References
+    ----------
+    Wu and Simon (2000), SIAM J. Matrix Anal. Appl. 22, 602-616.
+    """
+    began = time.perf_counter()
+    settings = _settings(operator, k, which, tol, max_products, seed, block_size)
+    vectors = None if initial is None else _initial(operator, initial)
+    check = (initial is None) if check_missed is None else check_missed
+    search = _search(operator, settings, vectors, progress=progress)
+    found = search.run(check_missed=check, initial=vectors)
+    result = Eigenpairs(
+        **found,
+        which=settings.which,
+        seconds=time.perf_counter() - began,
+        memory_bytes=search.memory_bytes,
+        operator=operator.description(),
+    )
+    if result.status is not Status.CONVERGED:
+        warnings.warn(f"{_WHERE}: {result.message}", RuntimeWarning, stacklevel=2)
+    return result
+
+
+def _search(
+    operator: SymmetricOperator, settings: Settings, initial: Tensor | None, *, progress: bool
+) -> Search:
+    n, k = operator.shape[0], settings.k
+    given = 0 if initial is None else initial.shape[0]
+    capacity = max(2 * k + 10, k + 20, given + k + 10 if given else 0) + 2 * (settings.block - 1)
+    capacity = min(capacity, n)
+    needed = (capacity + settings.block + k + given) * row_stride(n) * operator.dtype.itemsize
+    free = memory.available(operator.device)
+    if free is not None and needed > free:
+        msg = (
+            f"{_WHERE}: the basis of {capacity} vectors needs {needed / 1e9:.3g} GB, but {operator.device} "
+            f"has {free / 1e9:.3g} GB free; use a smaller k, whose basis is max(2 k + 10, k + 20) vectors"
+        )
+        raise MemoryError(msg)
+    limit = _CYCLES * capacity if settings.max_products is None else settings.max_products
+    return Search(operator, settings, capacity=capacity, limit=limit, memory_bytes=needed, progress=progress)
+
+
+def _settings(
+    operator: SymmetricOperator,
+    k: int,
+    which: str,
+    tol: float | None,
+    max_products: int | None,
+    seed: int,
+    block_size: int,
+) -> Settings:
+    if not isinstance(operator, SymmetricOperator):
+        msg = (
+            f"{_WHERE}: operator must be a SymmetricOperator (hesscope.from_matrix, from_function and "
+            f"from_scipy make one), got {type(operator).__name__}"
+        )
+        raise TypeError(msg)
+    n = operator.shape[0]
+    number = _checks.integer(_WHERE, "k", k, least=1)
+    if number > n:
+        msg = f"{_WHERE}: k must be at most n = {n}, got {number}"
+        raise ValueError(msg)
+    limit = None if max_products is None else _checks.integer(_WHERE, "max_products", max_products, least=1)
+    return Settings(
+        k=number,
+        which=_checks.choice(_WHERE, "which", which, WHICH),
+        tol=_TOL[operator.dtype] if tol is None else _tolerance(tol),
+        max_products=limit,
+        seed=_checks.integer(_WHERE, "seed", seed),
+        block=min(_checks.integer(_WHERE, "block_size", block_size, least=1, below=n + 1), n),
+    )
+
+
+def _tolerance(tol: float) -> float:
+    value = _checks.real(_WHERE, "tol", tol)
+    if value <= 0 or math.isinf(value):
+        msg = f"{_WHERE}: tol must be positive and finite, got {value}"
+        raise ValueError(msg)
+    return value
+
+
+def _initial(operator: SymmetricOperator, initial: Tensor) -> Tensor:
+    """Check the rows given as a start, and return them orthonormal: ``[j, n]``."""
+    n = operator.shape[0]
+    if not isinstance(initial, Tensor):
+        msg = f"{_WHERE}: initial must be a tensor [j, {n}], got {type(initial).__name__}"
+        raise TypeError(msg)
+    if initial.ndim != 2 or initial.shape[1] != n or not 1 <= initial.shape[0] <= n:
+        msg = f"{_WHERE}: initial must have shape [j, {n}] with 1 <= j <= n, got {list(initial.shape)}"
+        raise ValueError(msg)
+    if initial.dtype != operator.dtype:
+        msg = f"{_WHERE}: initial must be {operator.dtype}, got {initial.dtype}"
+        raise TypeError(msg)
+    if initial.device != operator.device:
+        msg = f"{_WHERE}: initial must be on {operator.device}, got {initial.device}"
+        raise ValueError(msg)
+    if not bool(initial.isfinite().all()):
+        msg = f"{_WHERE}: initial must be finite, got NaN or inf"
+        raise ValueError(msg)
+    initial = initial.detach().contiguous()
+    norms = squared_norms(initial).sqrt().to(initial.dtype)[:, None]
+    if not bool((norms > 0).all()):
+        msg = f"{_WHERE}: initial must have no row of zeros"
+        raise ValueError(msg)
+    orthonormal, triangle = torch.linalg.qr((initial / norms).T)
+    sizes = triangle.diagonal().abs()
+    if float(sizes.min()) <= 1e2 * torch.finfo(initial.dtype).eps * float(sizes.max()):
+        msg = f"{_WHERE}: initial must have independent rows, but one lies in the span of the others"
+        raise ValueError(msg)
+    rows: Tensor = orthonormal.T.contiguous()
+    return rows

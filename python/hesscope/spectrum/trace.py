@@ -1,0 +1,176 @@
+"""The trace of a symmetric operator from random probes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hesscope import _checks
+from hesscope.operators.base import SymmetricOperator
+from hesscope.results import Eigenpairs, Estimate
+from hesscope.spectrum.probing import BATCH, Prober, check_eigenpairs, dots, project
+from hesscope.spectrum.sampling import half_width
+from hesscope.spectrum.sketch import Sketch, xtrace
+
+METHODS = ("auto", "rademacher", "deflated", "xtrace", "hutch++")
+_WHERE = "trace"
+_LEAST = {"auto": 1, "rademacher": 1, "deflated": 1, "xtrace": 4, "hutch++": 4}
+_ROUNDINGS = 4
+_PILOT = 8  # an eighth of the products goes into the sketch that "auto" decides by
+# If that holds a share h of |H|_F^2 and four times its size holds 1 - (1 - h)^4, leaving out has the smaller
+# variance where 1.5 (1 - h)^4 < 1 - h, from h = 0.13 on; above that by a margin, for spectra that flatten.
+_HELD = 0.25
+
+
+def trace(
+    operator: SymmetricOperator,
+    *,
+    method: str = "auto",
+    products: int = 32,
+    eigenpairs: Eigenpairs | None = None,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate ``tr H`` with a 95 % interval, or an error estimate.
+
+    Parameters
+    ----------
+    operator
+        n x n and symmetric, positive or not.
+    method
+        "rademacher": mean of z'Hz over random signs z; the variance is twice the sum of squares of the
+        off-diagonal entries. "deflated": the same for what is left of H without ``eigenpairs``. "hutch++": a
+        third of the products finds a basis, a third measures H on it, a third samples outside. "xtrace":
+        half finds a basis, half measures, each probe in turn is left out of the basis and samples outside it.
+        "auto": "deflated" where eigenpairs are given; exact where n is at most ``products``; else a sketch
+        with a quarter of the products decides: if it holds a quarter of ``|H|_F^2``, it grows into "xtrace";
+        if not, it stays, and the rest samples outside it.
+    products
+        How many may be spent; at least 4 for "xtrace" and "hutch++".
+    eigenpairs
+        Of this operator, from :func:`hesscope.eigenpairs`. The estimate is unbiased even if they are not
+        accurate, or belong to another operator; only the variance suffers.
+    seed
+        Of the probes.
+
+    Returns
+    -------
+    Estimate
+        ``interval`` is Student's t over independent samples, at 95 %; for "xtrace" it is an error
+        estimate, as ``method`` says: its samples are exchangeable, not independent, so that it is not
+        calibrated. One sample alone gives an infinite error. ``status`` COMPLETE, INTERRUPTED or
+        NONFINITE_OPERATOR, the last two with what was sampled before.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or value, or products of the first batch or of a sketch are not
+        finite.
+    RuntimeError
+        If the weights or the data behind the operator change during the run.
+
+    Notes
+    -----
+    Memory: 16 vectors of length n for "rademacher", and k for "deflated"; 2 ``products`` for "xtrace",
+    up to as many for "auto", and 1.5 ``products`` for "hutch++". For an indefinite H compare the error with
+    ``|H|_F``, not with the trace, which may be zero.
+
+    References
+    ----------
+    Hutchinson (1989); Meyer, Musco, Musco and Woodruff (2021), Hutch++; Epperly, Tropp and Webber (2024),
+    SIAM J. Matrix Anal. Appl. 45, 1-23, XTrace.
+    """
+    method = _checks.choice(_WHERE, "method", method, METHODS)
+    prober = Prober(_WHERE, operator, products=products, seed=seed, least=_LEAST[method])
+    pairs = None if eigenpairs is None else check_eigenpairs(_WHERE, eigenpairs, prober.operator)
+    if method == "deflated" and pairs is None:
+        msg = f"{_WHERE}: eigenpairs must be given for method='deflated'"
+        raise ValueError(msg)
+    if pairs is not None and method not in ("auto", "deflated"):
+        msg = f"{_WHERE}: eigenpairs must be None for method={method!r}, which finds its own basis"
+        raise ValueError(msg)
+    if pairs is not None:
+        return _deflated(prober, pairs)
+    if method == "auto":
+        return _auto(prober)
+    return {"rademacher": _rademacher, "xtrace": _xtrace, "hutch++": _hutchpp}[method](prober)
+
+
+def _rademacher(prober: Prober) -> Estimate:
+    values = prober.samples(prober.budget, dots)
+    return _sampled(prober, values, 0.0, "mean of z'Hz over random signs, t-interval")
+
+
+def _deflated(prober: Prober, pairs: Eigenpairs) -> Estimate:
+    vectors, values = pairs.vectors, pairs.values.to(prober.device)
+
+    def remainder(z: Tensor, w: Tensor) -> Tensor:
+        return dots(z, w) - project(vectors, z).square() @ values
+
+    known = float(values @ dots(vectors, vectors))
+    samples = prober.samples(prober.budget, remainder)
+    method = f"{len(pairs)} eigenpairs, and mean of z'Hz without them, t-interval"
+    return _sampled(prober, samples, known, method)
+
+
+def _hutchpp(prober: Prober) -> Estimate:
+    count = min(prober.budget // 3, prober.n)
+    return _outside(prober, Sketch(prober, count, kind="gaussian"), "Hutch++")
+
+
+def _xtrace(prober: Prober) -> Estimate:
+    return _left_out(prober, Sketch(prober, min(prober.budget // 2, prober.n), kind="gaussian"))
+
+
+def _auto(prober: Prober) -> Estimate:
+    if prober.n <= prober.budget:
+        return _exact(prober)
+    if prober.budget < 2 * _PILOT:
+        return _rademacher(prober)
+    sketch = Sketch(prober, prober.budget // _PILOT, kind="gaussian")
+    # |H - QQ'H - HQQ' + QQ'HQQ'|_F^2 of |H|_F^2, the latter from the norms of the images.
+    whole = float(dots(sketch.images, sketch.images).mean())
+    held = 2 * float(dots(sketch.basis_images, sketch.basis_images).sum())
+    held -= float(sketch.compressed().square().sum())
+    if held > _HELD * whole:
+        sketch.grow(min(prober.budget // 2, prober.n) - sketch.basis.shape[0])
+        return _left_out(prober, sketch)
+    return _outside(prober, sketch, "small sketch, flat spectrum beyond it")
+
+
+def _exact(prober: Prober) -> Estimate:
+    total = 0.0
+    for first in range(0, prober.n, BATCH):
+        rows = torch.arange(first, min(first + BATCH, prober.n), device=prober.device)
+        units = torch.zeros(len(rows), prober.n, dtype=prober.dtype, device=prober.device)
+        units[torch.arange(len(rows)), rows] = 1.0
+        total += float(dots(units, prober.rows(units)).sum())
+    return Estimate(total, 0.0, (total, total), prober.used, "sum of the diagonal, exact", prober.status)
+
+
+def _left_out(prober: Prober, sketch: Sketch) -> Estimate:
+    values = xtrace(sketch)
+    return _sampled(prober, values, 0.0, "XTrace; error estimated by leaving out probes, not calibrated")
+
+
+def _outside(prober: Prober, sketch: Sketch, name: str) -> Estimate:
+    """Trace on the basis of the sketch, and samples with fresh probes outside it."""
+    basis, images, square = sketch.basis, sketch.basis_images, sketch.compressed()
+
+    def remainder(z: Tensor, w: Tensor) -> Tensor:
+        # y'Hy for y = z - QQ'z, from Hz and HQ.
+        inside = project(basis, z)
+        cross = (project(images, z) * inside).sum(dim=1)
+        return dots(z, w) - 2 * cross + ((inside @ square.to(inside.device)) * inside).sum(dim=1)
+
+    samples = prober.samples(prober.budget - prober.used, remainder)
+    method = f"{name}: {basis.shape[0]} directions measured, mean of z'Hz outside them, t-interval"
+    return _sampled(prober, samples, float(torch.trace(square)), method)
+
+
+def _sampled(prober: Prober, samples: Tensor, known: float, method: str) -> Estimate:
+    value, sampling = known + float(samples.mean()), float(half_width(samples))
+    # Of the products themselves: all that is left where a basis holds everything.
+    rounding = _ROUNDINGS * torch.finfo(prober.dtype).eps * (abs(known) + float(samples.abs().mean()))
+    error = sampling + rounding
+    interval = (value - error, value + error)
+    return Estimate(value, error, interval, prober.used, method, prober.status, sampling=sampling)
