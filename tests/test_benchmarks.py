@@ -87,7 +87,7 @@ def test_a_timed_run_says_where_it_ran_and_how_fast(run, tmp_path):
     assert 0 <= case["error_over_bound"] <= 1
     assert case["bytes"] == 7 * 8 * 65536 * 4
     assert case["gb_per_s"] == pytest.approx(case["bytes"] / case["median_s"] * 1e-9)
-    assert case["percent_of_copy"] == pytest.approx(100 * case["gb_per_s"] / result["copy_gb_per_s"])
+    assert case["percent_of_copy"] == pytest.approx(100 * case["gb_per_s"] / case["copy_gb_per_s"])
 
 
 def test_slq_on_a_prescribed_spectrum_reports_the_truth_beside_the_estimate(slq):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -67,12 +69,17 @@ def test_full_reorthogonalisation_with_two_thousand_parameters():
 
 
 def test_moments_agree_within_their_own_error_bars(small):
+    """20 runs with 64 probes each: 95 % intervals miss 5 or more of 20 with probability 0.3 %."""
     eigenvalues = torch.linalg.eigvalsh(small)
-    rho = hs.spectral_density(hs.from_matrix(small), num_probes=64, num_steps=10)
+    many = hs.spectral_density(hs.from_matrix(small), num_probes=20 * 64, num_steps=3)
+    runs = [
+        replace(many, alpha=a, beta=b) for a, b in zip(many.alpha.split(64), many.beta.split(64), strict=True)
+    ]
     for p in range(1, 5):
-        got = rho.moment(p)
-        assert got.interval[0] <= (eigenvalues**p).mean() <= got.interval[1]
-        assert got.error < 0.5 * abs(got.value)
+        truth = (eigenvalues**p).mean()
+        got = [rho.moment(p) for rho in runs]
+        assert sum(bool(g.interval[0] <= truth <= g.interval[1]) for g in got) >= 16
+        assert all(g.error < 0.6 * abs(g.value) and g.quadrature == 0 for g in got)
 
 
 def test_trace_counts_and_ends(small):

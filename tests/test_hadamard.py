@@ -15,7 +15,7 @@ from hesscope import _ops
 
 # Around the vector (8), the chunk (2^11, 2^12), the block (2^15, 2^16) and the passes above it.
 BITS = [0, 1, 2, 3, 4, 5, 9, 10, 11, 12]
-LARGE_BITS = [13, 15, 16, 17, 18]
+LARGE_BITS = [13, 15, 16, pytest.param(18, marks=pytest.mark.slow)]
 
 
 def normal(k, bits, *, dtype=torch.float64, device="cpu", padding=3):

@@ -75,6 +75,13 @@ def test_saving_replaces_a_file_and_follows_a_link(rho, tmp_path):
     same(hs.load(path), rho)
 
 
+def test_a_file_has_the_permissions_that_the_umask_gives(rho, tmp_path):
+    (tmp_path / "other").touch()
+    rho.save(tmp_path / "rho.safetensors")
+    modes = [path.stat().st_mode for path in tmp_path.iterdir()]
+    assert modes[0] == modes[1]
+
+
 def test_state_must_be_there_to_be_saved(tmp_path):
     rho = hs.spectral_density(hs.from_matrix(torch.eye(3)))
     with pytest.raises(ValueError, match="save: state=True needs a result that holds its state"):
@@ -116,7 +123,7 @@ def test_foreign_and_newer_files_are_named(rho, tmp_path):
     with pytest.raises(ValueError, match="must be a results file of hesscope"):
         hs.load(path)
     save_file({"weight": torch.ones(2)}, path)
-    with pytest.raises(ValueError, match="another program wrote it"):
+    with pytest.raises(ValueError, match="is a safetensors file of another program"):
         hs.load(path)
 
 
@@ -147,6 +154,13 @@ def test_descriptions_are_checked(rho, tmp_path, change, message):
 def test_a_folder_that_is_not_there(rho, tmp_path):
     with pytest.raises(OSError, match=r"save: .*nowhere/rho could not be written"):
         rho.save(tmp_path / "nowhere" / "rho")
+
+
+def test_a_failed_rename_leaves_nothing_behind(rho, tmp_path):
+    (tmp_path / "rho").mkdir()
+    with pytest.raises(OSError, match=r"save: .*rho could not be written"):
+        rho.save(tmp_path / "rho")
+    assert [p.name for p in tmp_path.iterdir()] == ["rho"]
 
 
 FULL = """

@@ -146,6 +146,15 @@ def test_trace_needs_one_step_and_zero_is_no_special_case(distribution):
     assert rho.products == 16
 
 
+def test_distribution_functions_and_counts_include_their_ends():
+    rho = hs.spectral_density(hs.from_matrix(torch.diag(torch.tensor([1.0, 2.0]))), num_probes=2)
+    node = rho.nodes[0, 1].item()
+    edge = torch.tensor([math.nextafter(node, 0), node], dtype=torch.float64)
+    assert rho.cdf(edge).tolist() == pytest.approx([0.5, 1])
+    assert rho.count(node, node).value == pytest.approx(1)
+    assert rho.count(math.nextafter(node, 3), 3).value == pytest.approx(0)
+
+
 def test_negative_nodes_are_kept():
     eigenvalues = torch.cat([-torch.linspace(1, 2, 128), torch.linspace(1, 5, 384)]).double()
     rho = hs.spectral_density(prescribed_spectrum(eigenvalues), num_probes=16, num_steps=40)

@@ -71,3 +71,13 @@ def test_nan_midway_keeps_what_was_done_and_warns():
     assert rho.status is hs.Status.NONFINITE_OPERATOR
     assert rho.num_steps == 19
     assert rho.nodes.isfinite().all()
+
+
+def test_a_bar_is_shown_if_asked_for(capsys):
+    h = hs.from_matrix(torch.diag(torch.arange(1.0, 30.0)))
+    hs.spectral_density(h, num_probes=2, num_steps=9)
+    assert capsys.readouterr().err == ""
+    hs.spectral_density(h, num_probes=2, num_steps=9, progress=True)
+    shown = capsys.readouterr().err
+    assert "Lanczos, 2 probes" in shown
+    assert "9/9" in shown

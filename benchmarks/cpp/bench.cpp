@@ -82,23 +82,27 @@ void Suite::verify(const Case& c, const std::function<double()>& error_over_boun
 void Suite::time(const Case& c, int num_sets, const std::function<void(int)>& run) {
   if (check()) return;
   const Context ctx = context();
-  if (copy_ == 0) {
-    copy_ = copy_bandwidth(ctx, options_.min_time);
-    std::printf("copy: %.2f GB/s (read + written)\n\n%-56s %11s %23s %8s %6s %6s\n", copy_ * 1e-9,
-                "case", "median", "p10 to p90", "GB/s", "% copy", "noise");
+  if (!copy_) {
+    copy_.emplace(ctx);
+    copy_now_ = copy_->measure(options_.min_time);
+    std::printf("%-56s %11s %23s %8s %6s %6s %6s\n", "case", "median", "p10 to p90", "GB/s", "copy",
+                "% copy", "noise");
   }
   Row& row = row_of(c);
   row.timing = measure(ctx, run, num_sets, options_.min_time);
   row.timed = true;
+  const double copy_before = copy_now_;
+  copy_now_ = copy_->measure(options_.min_time / 2);
+  row.copy = (copy_before + copy_now_) / 2;
   const double rate = c.bytes / row.timing.median;
   std::printf("%-56s", c.text().c_str());
   print_time(row.timing.median);
   print_time(row.timing.p10);
   print_time(row.timing.p90);
   if (c.bytes > 0) {
-    std::printf(" %8.2f %5.0f%%", rate * 1e-9, 100 * rate / copy_);
+    std::printf(" %8.2f %6.2f %5.0f%%", rate * 1e-9, row.copy * 1e-9, 100 * rate / row.copy);
   } else {
-    std::printf(" %8s %6s", "-", "-");
+    std::printf(" %8s %6s %6s", "-", "-", "-");
   }
   std::printf(" %5.1f%%\n", 100 * row.timing.noise);
   std::fflush(stdout);
@@ -115,7 +119,8 @@ void Suite::note_json(const std::string& name, const std::string& json) {
 
 Suite::Row& Suite::row_of(const Case& c) {
   if (rows_.empty() || rows_.back().c.text() != c.text()) {
-    rows_.push_back({.c = c, .error_over_bound = 0, .timed = false, .timing = {}, .notes = {}});
+    rows_.push_back(
+        {.c = c, .error_over_bound = 0, .timed = false, .timing = {}, .copy = 0, .notes = {}});
   }
   return rows_.back();
 }
@@ -132,7 +137,7 @@ std::string Suite::row_json(const Row& row) const {
     if (row.c.bytes > 0) {
       const double rate = row.c.bytes / row.timing.median;
       object.add("bytes", row.c.bytes).add("gb_per_s", rate * 1e-9);
-      object.add("percent_of_copy", 100 * rate / copy_);
+      object.add("copy_gb_per_s", row.copy * 1e-9).add("percent_of_copy", 100 * rate / row.copy);
     }
     if (row.c.flops > 0) {
       object.add("flops", row.c.flops);
@@ -146,18 +151,12 @@ std::string Suite::row_json(const Row& row) const {
 int Suite::finish() {
   if (check()) std::printf("%zu cases verified, %d wrong\n", rows_.size(), failures_);
   if (rows_.empty()) throw UsageError("no case matches --filter " + options_.filter);
-  if (copy_ > 0) {
-    copy_at_end_ = copy_bandwidth(context(), options_.min_time);
-    std::printf("\ncopy at the end: %.2f GB/s\n", copy_at_end_ * 1e-9);
-  }
   if (options_.json.empty()) return failures_ == 0 ? 0 : 1;
 
   std::vector<std::string> cases;
   for (const Row& row : rows_) cases.push_back(row_json(row));
   JsonObject file;
   file.add("suite", name_).raw("environment", environment_json(options_.backend, options_.threads));
-  file.add("copy_gb_per_s", copy_ == 0 ? NAN : copy_ * 1e-9);
-  file.add("copy_gb_per_s_at_end", copy_ == 0 ? NAN : copy_at_end_ * 1e-9);
   file.raw("cases", json_array(cases));
   std::ofstream out(options_.json);
   out << file.str() << '\n';

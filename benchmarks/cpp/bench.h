@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -68,6 +69,7 @@ class Suite {
     double error_over_bound = 0;
     bool timed = false;
     Timing timing;
+    double copy = 0;  // bytes a second of a copy just before and just after, their mean
     std::vector<std::pair<std::string, std::string>> notes;
   };
 
@@ -76,8 +78,8 @@ class Suite {
 
   std::string name_;
   Options options_;
-  double copy_ = 0;         // bytes a second; 0 until measured
-  double copy_at_end_ = 0;  // the same again: how far the machine drifted during the run
+  std::optional<CopyCeiling> copy_;  // made for the first case that is timed
+  double copy_now_ = 0;              // bytes a second, when it was last measured
   int failures_ = 0;
   std::vector<Row> rows_;
 };

@@ -1,6 +1,7 @@
 #include "matrices.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "data.h"
@@ -51,6 +52,28 @@ std::vector<double> network_spectrum(index_t n) {
   }
   std::sort(values.begin(), values.end());
   return values;
+}
+
+double walsh_entry(const TensorView& row, index_t i) {
+  long double sum = 0;
+  for (index_t j = 0; j < row.shape[0]; ++j) {
+    const bool minus = std::popcount(static_cast<std::uint64_t>(i & j)) % 2 == 1;
+    sum += minus ? -element(row, j) : element(row, j);
+  }
+  return static_cast<double>(sum);
+}
+
+std::vector<index_t> sample_entries(index_t n) {
+  std::vector<index_t> entries = {0, n - 1};
+  for (index_t power = 1; power < n; power *= 16) {
+    entries.push_back(power);
+    entries.push_back(power - 1);
+  }
+  Random random(n);
+  for (int i = 0; i < 8; ++i) {
+    entries.push_back(static_cast<index_t>(random.bits() % static_cast<std::uint64_t>(n)));
+  }
+  return entries;
 }
 
 }  // namespace hesscope::bench

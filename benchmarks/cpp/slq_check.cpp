@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "data.h"
+#include "matrices.h"
 
 namespace hesscope::bench {
 namespace {
@@ -55,11 +56,11 @@ double SlqCheck::rounding(index_t steps) const {
   return static_cast<double>(steps) * (h_.rounding() + 8 * epsilon(h_.dtype()));
 }
 
-double SlqCheck::product_error() const {
+double SlqCheck::product_error(const Operator& oracle) const {
   const Tensor x = random_tensor(h_.dtype(), {2, h_.size()}, 7), wide = widened(x);
   const Context ctx = suite_.context();
   const Tensor got = widened(to_host(ctx, apply(ctx, h_, to_device(ctx, x, ctx.device))));
-  const Tensor want = apply(suite_.reference(), oracle_, wide);
+  const Tensor want = apply(suite_.reference(), oracle, wide);
   double worst = 0;
   for (index_t r = 0; r < 2; ++r) {
     double error = 0;
@@ -67,36 +68,76 @@ double SlqCheck::product_error() const {
       error += std::pow(got.row<double>(r)[i] - want.row<double>(r)[i], 2);
     }
     const TensorView row = select(wide, 0, r);
-    const double bound =
-        (h_.rounding() + oracle_.rounding()) * h_.norm() * std::sqrt(dot(row, row));
+    const double bound = (h_.rounding() + oracle.rounding()) * h_.norm() * std::sqrt(dot(row, row));
     worst = worse(worst, over(std::sqrt(error), bound));
   }
   return worst;
 }
 
-double SlqCheck::moment_error(const LanczosRun& run, const Quadrature& q) const {
-  const double eps = std::numeric_limits<double>::epsilon();
-  const int last = static_cast<int>(std::min<index_t>(4, 2 * q.num_nodes - 1));
+double SlqCheck::moment_error(const Operator& oracle, const LanczosRun& run,
+                              const Quadrature& q) const {
   double worst = 0;
   for (index_t k = 0; k < q.num_probes; ++k) {
     const Context ctx = suite_.context();
     const Tensor z = widened(to_host(ctx, draw_probe(ctx, h_, options_, k)));
-    const Tensor hz = apply(suite_.reference(), oracle_, z);
-    const Tensor hhz = apply(suite_.reference(), oracle_, hz);
+    const Tensor hz = apply(suite_.reference(), oracle, z);
+    const Tensor hhz = apply(suite_.reference(), oracle, hz);
     const TensorView x = select(z, 0, 0), y = select(hz, 0, 0), w = select(hhz, 0, 0);
-    const double exact[] = {dot(x, y), dot(y, y), dot(y, w), dot(w, w)};
-    for (int j = 1; j <= last; ++j) {
-      double moment = 0;
-      for (index_t i = 0; i < q.num_nodes; ++i) {
-        moment += q.weights_of(k)[i] * std::pow(q.nodes_of(k)[i], j);
-      }
-      // j products, sums of n terms here and of m terms in the eigenproblem.
-      const double relative = j * (rounding(1) + oracle_.rounding()) +
-                              static_cast<double>(4 * h_.size() + 8 * j * q.num_nodes) * eps;
-      const double bound = relative * std::pow(h_.norm(), j);
-      const double error = std::abs(moment - exact[j - 1] / run.norm_square[k]);
-      worst = worse(worst, over(error, bound));
+    const double total = run.norm_square[k];
+    const double exact[] = {dot(x, y) / total, dot(y, y) / total, dot(y, w) / total,
+                            dot(w, w) / total};
+    worst = worse(worst, moment_ratio(q, k, exact, oracle.rounding()));
+  }
+  return worst;
+}
+
+double SlqCheck::moment_ratio(const Quadrature& q, index_t k, std::span<const double> exact,
+                              double exact_rounding) const {
+  const double eps = std::numeric_limits<double>::epsilon();
+  double worst = 0;
+  for (int j = 1; j <= std::min<index_t>(4, 2 * q.num_nodes - 1); ++j) {
+    double moment = 0;
+    for (index_t i = 0; i < q.num_nodes; ++i) {
+      moment += q.weights_of(k)[i] * std::pow(q.nodes_of(k)[i], j);
     }
+    // j products, sums of n terms for the exact moment and of m terms in the eigenproblem.
+    const double relative = j * (rounding(1) + exact_rounding) +
+                            static_cast<double>(4 * h_.size() + 8 * j * q.num_nodes) * eps;
+    worst = worse(worst, over(std::abs(moment - exact[j - 1]), relative * std::pow(h_.norm(), j)));
+  }
+  return worst;
+}
+
+double SlqCheck::eigenbasis_error(const PrescribedSpectrumOperator& h,
+                                  const std::vector<double>& eigenvalues) const {
+  const Context ctx = suite_.context();
+  const index_t n = h.size();
+  const Tensor x = random_tensor(h.dtype(), {1, n}, 7);
+  const Tensor device_x = to_device(ctx, x, ctx.device), hx = apply(ctx, h, device_x);
+  const Tensor cx = poisoned(ctx, h.dtype(), {1, n}), chx = poisoned(ctx, h.dtype(), {1, n});
+  h.to_eigenbasis(ctx, device_x, cx);
+  h.to_eigenbasis(ctx, hx, chx);
+  const Tensor host_cx = to_host(ctx, cx), host_chx = to_host(ctx, chx);
+  const Tensor signs = to_host(ctx, h.signs());
+  const TensorView a = select(host_cx, 0, 0), b = select(host_chx, 0, 0), row = select(x, 0, 0);
+
+  double squares = 0;
+  for (index_t i = 0; i < n; ++i) {
+    squares += std::pow(element(b, i) - eigenvalues[i] * element(a, i), 2);
+  }
+  const double size = std::sqrt(dot(row, row));
+  double worst = over(std::sqrt(squares), 2 * h.rounding() * h.norm() * size);
+
+  // Signs are exact, so that S x may be formed in place. An entry of W x is at most |x|_1 = O(n).
+  double sum = 0;
+  for (index_t i = 0; i < n; ++i) {
+    sum += std::abs(element(row, i));
+    set_element(row, i, element(row, i) * element(signs, i));
+  }
+  const double scale = 1 / std::sqrt(static_cast<double>(n));
+  for (const index_t i : sample_entries(n)) {
+    const double error = std::abs(element(a, i) - scale * walsh_entry(row, i));
+    worst = worse(worst, over(error, h.rounding() * scale * sum));
   }
   return worst;
 }
@@ -137,12 +178,16 @@ double SlqCheck::measure_error(const PrescribedSpectrumOperator& h,
     const double total = dot(row, row);
     std::vector<double> measure;
     measure.reserve(eigenvalues.size());
+    double moments[4] = {};
     for (index_t i = 0; i < h.size(); ++i) {
       measure.push_back(std::pow(element(row, i), 2) / total);
+      double term = measure.back();
+      for (double& moment : moments) moment += term *= eigenvalues[i];
     }
 
     const auto nodes = q.nodes_of(k), weights = q.weights_of(k);
     const double excess = sandwich_excess(eigenvalues, measure, nodes, weights);
+    worst = worse(worst, moment_ratio(q, k, moments, 2 * h.rounding()));
     const double distance = wasserstein_distance(nodes, weights, eigenvalues, measure);
     const double bound = wasserstein_bound(nodes, weights, std::min(low, nodes.front()),
                                            std::max(high, nodes.back()));

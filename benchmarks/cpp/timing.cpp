@@ -7,7 +7,6 @@
 #include <thread>
 
 #include "environment.h"
-#include "hesscope/buffer.h"
 
 namespace hesscope::bench {
 namespace {
@@ -78,26 +77,35 @@ Timing measure(const Context& ctx, const std::function<void(int)>& run, int num_
           .samples = static_cast<index_t>(all.size())};
 }
 
-double copy_bandwidth(const Context& ctx, double min_time) {
+CopyCeiling::CopyCeiling(const Context& ctx) : ctx_(ctx) {
   constexpr index_t kMinimum = index_t{256} << 20;
   const index_t bytes = std::max(kMinimum, 4 * cache_bytes(ctx.backend));
-  const Buffer source(ctx.device, bytes), target(ctx.device, bytes);
-  const bool host = ctx.device.type == DeviceType::cpu;
-  if (host) std::memset(source.data(), 1, static_cast<std::size_t>(bytes));
+  source_ = Buffer(ctx.device, bytes);
+  target_ = Buffer(ctx.device, bytes);
+  // Pages that were never written may all be one page of zeros.
+  if (ctx.device.type == DeviceType::cpu) {
+    std::memset(source_.data(), 1, static_cast<std::size_t>(bytes));
+    std::memset(target_.data(), 1, static_cast<std::size_t>(bytes));
+  }
+}
 
-  const index_t parts = host && ctx.backend == Backend::cpu ? ctx.num_threads : 1;
+void CopyCeiling::copy_all() const {
+  const index_t bytes = source_.bytes();
+  const index_t parts = ctx_.backend == Backend::cpu ? ctx_.num_threads : 1;
   const auto copy_part = [&](index_t part) {
     const index_t begin = bytes * part / parts, end = bytes * (part + 1) / parts;
-    copy_bytes(ctx, ctx.device, target.span().data() + begin, ctx.device,
-               source.span().data() + begin, end - begin);
+    copy_bytes(ctx_, ctx_.device, target_.span().data() + begin, ctx_.device,
+               source_.span().data() + begin, end - begin);
   };
-  const auto copy_all = [&](int) {
-    std::vector<std::thread> helpers;
-    for (index_t part = 1; part < parts; ++part) helpers.emplace_back(copy_part, part);
-    copy_part(0);
-    for (std::thread& helper : helpers) helper.join();
-  };
-  return 2 * static_cast<double>(bytes) / measure(ctx, copy_all, 1, min_time).median;
+  std::vector<std::thread> helpers;
+  for (index_t part = 1; part < parts; ++part) helpers.emplace_back(copy_part, part);
+  copy_part(0);
+  for (std::thread& helper : helpers) helper.join();
+}
+
+double CopyCeiling::measure(double min_time) const {
+  const Timing timing = bench::measure(ctx_, [this](int) { copy_all(); }, 1, min_time);
+  return 2 * static_cast<double>(source_.bytes()) / timing.median;
 }
 
 }  // namespace hesscope::bench

@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "hesscope/buffer.h"
 #include "hesscope/context.h"
 
 namespace hesscope::bench {
@@ -20,8 +21,20 @@ struct Timing {
 Timing measure(const Context& ctx, const std::function<void(int)>& run, int num_sets,
                double min_time);
 
-/// Bytes a second (read + written) of a plain copy of memory larger than every cache, with the
-/// context's threads: the ceiling that memory-bound ops are compared with.
-double copy_bandwidth(const Context& ctx, double min_time);
+/// A plain copy of memory larger than every cache, with the context's threads: the ceiling that
+/// memory-bound ops are compared with.
+class CopyCeiling {
+ public:
+  explicit CopyCeiling(const Context& ctx);
+
+  /// Bytes a second, read + written.
+  double measure(double min_time) const;
+
+ private:
+  void copy_all() const;
+
+  Context ctx_;
+  Buffer source_, target_;
+};
 
 }  // namespace hesscope::bench

@@ -5,7 +5,7 @@ from hesscope.curvature import hessian
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.objective import Objective
 from hesscope.operators import SymmetricOperator, from_function, from_matrix, from_scipy, scaled, shifted
-from hesscope.results import Band, Eigenpairs, Estimate, Status, VectorEstimate, load
+from hesscope.results import Band, Eigenpairs, Estimate, RunFailed, Status, VectorEstimate, load
 from hesscope.spectrum import (
     SpectralDensity,
     diagonal,
@@ -23,6 +23,7 @@ __all__ = [
     "Eigenpairs",
     "Estimate",
     "Objective",
+    "RunFailed",
     "SpectralDensity",
     "Status",
     "SymmetricOperator",

@@ -71,6 +71,8 @@ class PrescribedSpectrumOperator final : public Operator {
   double rounding() const override;
   double norm() const override { return norm_; }
 
+  const Tensor& signs() const { return signs_; }  // [n]: the diagonal of S
+
   /// y = W S x / sqrt(n): the components of the rows of x in the eigenvectors.
   void to_eigenbasis(const Context& ctx, const TensorView& x, const TensorView& y) const;
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import itertools
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,11 @@ _STEPS, _STEP_SIZE = 300, 0.2
 def demo(options: argparse.Namespace) -> int:
     """Serve ``hesscope demo`` and return the exit code."""
     make_folder(options.output)
+    with _one_thread():
+        return _demo(options)
+
+
+def _demo(options: argparse.Namespace) -> int:
     inputs, labels = digits()
     model = train(inputs, labels, seed=SEED if options.seed is None else options.seed).float()
     inputs = inputs.float()
@@ -36,6 +43,17 @@ def demo(options: argparse.Namespace) -> int:
     )
     rho = compute(hessian(objective), options)
     return present(rho, options.output, title=f"Hessian of a {shape} network trained on digits")
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Use one thread: matrices this small gain nothing from more, and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def digits() -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from hesscope.operators import SymmetricOperator
 from hesscope.report.plot import save_picture
 from hesscope.report.summary import Summary
 from hesscope.report.table import table
-from hesscope.results import Status
+from hesscope.results import RunFailed, Status
 from hesscope.spectrum import SpectralDensity, resume, spectral_density
 
 PROBES, STEPS, SEED = 8, 100, 0
@@ -36,7 +36,19 @@ def make_folder(path: Path) -> None:
 
 
 def compute(operator: SymmetricOperator, options: argparse.Namespace) -> SpectralDensity:
-    """Run stochastic Lanczos quadrature, or resume it, as the options say."""
+    """Run stochastic Lanczos quadrature, or resume it, as the options say.
+
+    If a product fails midway, that is said, and what was computed before is the result.
+    """
+    try:
+        return _run(operator, options)
+    except RunFailed as failure:
+        console.complain("error", failure)
+        partial: SpectralDensity = failure.partial
+        return partial
+
+
+def _run(operator: SymmetricOperator, options: argparse.Namespace) -> SpectralDensity:
     before = getattr(options, "resume", None)
     keep_state = getattr(options, "state", False)
     if before is None:
@@ -77,9 +89,12 @@ def present(rho: SpectralDensity, folder: Path, *, title: str, state: bool = Fal
     console.say()
     _save(rho, folder / RESULTS, state=state)
     _draw(rho, folder / PICTURE, title)
-    return {Status.INTERRUPTED: console.INTERRUPTED, Status.NONFINITE_OPERATOR: console.FAILED}.get(
-        rho.status, console.OK
-    )
+    failures = {
+        Status.INTERRUPTED: console.INTERRUPTED,
+        Status.NONFINITE_OPERATOR: console.FAILED,
+        Status.OPERATOR_FAILED: console.FAILED,
+    }
+    return failures.get(rho.status, console.OK)
 
 
 def _save(rho: SpectralDensity, path: Path, *, state: bool) -> None:

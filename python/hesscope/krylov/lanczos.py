@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from hesscope.krylov.interrupt import deferred_interrupt
 from hesscope.krylov.progress import progress_bar
 from hesscope.krylov.recurrence import Recurrence
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import Status
+from hesscope.results import RunFailed, Status
 
 LOOK_EVERY = 8  # steps between looks of the host at the device's coefficients
 BREAKDOWN_ROUNDINGS = 8  # a residual of so many eps of the operator's size is rounding
@@ -74,8 +76,9 @@ def lanczos(
 
     Raises
     ------
-    RuntimeError
-        If what the operator depends on changes during the run.
+    RunFailed
+        If a product raises an error, or what the operator depends on changes, after the first step;
+        ``partial`` is the LanczosRun of the steps before.
 
     Notes
     -----
@@ -85,7 +88,8 @@ def lanczos(
     label = f"Lanczos, {recurrence.v.shape[0]} probes"
     with deferred_interrupt() as interruption, progress_bar(label, num_steps, shown=progress) as bar:
         for done in range(1, num_steps + 1):
-            run.step(done - 1)
+            with run.keeping(done - 1):
+                run.step(done - 1)
             bar.update()
             if done % LOOK_EVERY == 0 or done == num_steps or interruption.requested:
                 run.look(done, interrupted=interruption.requested)
@@ -131,14 +135,34 @@ class _Run:
         if self.basis is not None:
             self.basis.clean(r, alpha, beta, breakdown_tolerance=self.tolerance)
 
+    @contextlib.contextmanager
+    def keeping(self, done: int) -> Iterator[None]:
+        """Turn an error of the operator, after the first step, into one that keeps ``done`` steps."""
+        try:
+            yield
+        except Exception as error:
+            if done == 0:
+                raise
+            self.judge(done, interrupted=False)
+            self._fail(f"the operator failed in step {done + 1}: {type(error).__name__}: {error}", error)
+
+    def _fail(self, what: str, cause: Exception | None) -> NoReturn:
+        if self.steps == 0:
+            msg = f"lanczos: {what}"
+            raise RuntimeError(msg) from cause
+        self.status = Status.OPERATOR_FAILED
+        msg = f"lanczos: {what}. The {self.steps} steps before are in this error's `partial`"
+        raise RunFailed(msg, self.result()) from cause
+
     def look(self, done: int, *, interrupted: bool) -> None:
         """Let the host look at the first ``done`` steps and decide whether to stop."""
         if self.operator.fingerprint() != self.fingerprint:
-            msg = (
-                "lanczos: operator must not change during a run, but its parameters, buffers or data did "
-                f"within the last {LOOK_EVERY} steps"
-            )
-            raise RuntimeError(msg)
+            what = "operator must not change during a run, but its parameters, buffers or data did within the"
+            self._fail(f"{what} last {done - self.steps} steps", None)
+        self.judge(done, interrupted=interrupted)
+
+    def judge(self, done: int, *, interrupted: bool) -> None:
+        """Find the steps that are good, and whether to stop."""
         alpha, beta = self.alpha[:, :done], self.beta[:, :done]
         finite = (alpha.isfinite() & beta.isfinite()).all(dim=0)
         self.steps = done

@@ -52,7 +52,7 @@ class Summary:
 
     @cached_property
     def bulk(self) -> float:
-        """The size below which 90 % of the eigenvalues lie."""
+        """The size below which nine in ten eigenvalues lie."""
         return quantile_of_size(self.rho.nodes, self.rho.weights, _BULK)
 
     @property
@@ -72,16 +72,16 @@ class Summary:
         if self.bulk <= self.noise:
             return (
                 f"Sharp in few directions, flat in the rest: the largest eigenvalue is {number(top)} and "
-                f"90 % of all are zero to rounding; {step}."
+                f"nine in ten are zero to rounding; {step}."
             )
         if top < _SHARP * self.bulk:
             return (
                 f"Evenly curved: the largest eigenvalue, {number(top)}, is only {number(top / self.bulk)} "
-                f"times the size that 90 % of all stay below; {step}."
+                f"times the size that nine in ten stay below; {step}."
             )
         return (
             f"Sharp in few directions, flat in most: the largest eigenvalue, {number(top)}, is "
-            f"{top / self.bulk:,.0f} times the size that 90 % of all stay below; {step}."
+            f"{top / self.bulk:,.0f} times the size that nine in ten stay below; {step}."
         )
 
     def _signature(self) -> str:

@@ -2,7 +2,8 @@
 
 from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
+from hesscope.results.failure import RunFailed
 from hesscope.results.files import load
 from hesscope.results.vector_estimate import VectorEstimate
 
-__all__ = ["Band", "Eigenpairs", "Estimate", "Status", "VectorEstimate", "load"]
+__all__ = ["Band", "Eigenpairs", "Estimate", "RunFailed", "Status", "VectorEstimate", "load"]

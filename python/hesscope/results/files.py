@@ -50,7 +50,10 @@ def write(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode  # what the user's umask gives; the library would write 0600
         save_file(tensors, partial, metadata={"hesscope": text, "crc32": _checksum(text, tensors)})
+        partial.chmod(mode)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(target)

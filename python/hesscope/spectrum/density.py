@@ -12,10 +12,10 @@ from torch import Tensor
 
 from hesscope import _checks
 from hesscope.krylov import memory
-from hesscope.krylov.lanczos import lanczos
-from hesscope.krylov.recurrence import from_probes
+from hesscope.krylov.lanczos import LanczosRun, lanczos
+from hesscope.krylov.recurrence import Recurrence, from_probes
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import Status
+from hesscope.results import RunFailed, Status
 from hesscope.spectrum import quadrature
 from hesscope.spectrum.bounds import random_start_bounds
 from hesscope.spectrum.result import SpectralDensity
@@ -77,8 +77,9 @@ def spectral_density(
         If an argument has the wrong type or value, or the very first product is NaN or infinite.
     MemoryError
         If the vectors cannot fit the free memory; raised before any product.
-    RuntimeError
-        If the weights or the data behind the operator change during the run.
+    RunFailed
+        If a product raises an error, or the weights or the data behind the operator change, after the
+        first step. Its ``partial`` is the SpectralDensity of the steps before.
 
     Notes
     -----
@@ -123,30 +124,39 @@ def measure(
         dtype=operator.dtype,
         device=operator.device,
     )
-    run = lanczos(
-        operator,
-        start,
-        num_steps=steps,
-        reorthogonalize=settings["reorthogonalize"],
-        converged=settled(settings, n),
-        progress=progress,
-    )
+
+    def result(run: LanczosRun, state: Recurrence | None) -> SpectralDensity:
+        return SpectralDensity(
+            alpha=run.alpha,
+            beta=run.beta,
+            n=n,
+            products=operator.products - products,
+            status=run.status,
+            seconds=time.perf_counter() - began,
+            memory_bytes=needed,
+            orthogonality=run.orthogonality,
+            settings=settings,
+            operator=operator.description(),
+            state=state,
+        )
+
+    try:
+        run = lanczos(
+            operator,
+            start,
+            num_steps=steps,
+            reorthogonalize=settings["reorthogonalize"],
+            converged=settled(settings, n),
+            progress=progress,
+        )
+    except RunFailed as failure:
+        # The state has gone on to another step than the coefficients if the operator changed.
+        resumable = start if keep_state and failure.__cause__ is not None else None
+        raise RunFailed(str(failure), result(failure.partial, resumable)) from failure.__cause__
     if run.alpha.shape[1] == 0:
         msg = f"{_WHERE}: operator must return finite products, but the first is not. {run.status.value}"
         raise ValueError(msg)
-    return SpectralDensity(
-        alpha=run.alpha,
-        beta=run.beta,
-        n=n,
-        products=operator.products - products,
-        status=run.status,
-        seconds=time.perf_counter() - began,
-        memory_bytes=needed,
-        orthogonality=run.orthogonality,
-        settings=settings,
-        operator=operator.description(),
-        state=start if keep_state and run.status is not Status.NONFINITE_OPERATOR else None,
-    )
+    return result(run, start if keep_state and run.status is not Status.NONFINITE_OPERATOR else None)
 
 
 def settled(settings: dict[str, Any], n: int) -> Callable[[Tensor, Tensor], bool] | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hesscope import _checks
-from hesscope.krylov.lanczos import lanczos
+from hesscope.krylov.lanczos import LanczosRun, lanczos
 from hesscope.krylov.recurrence import Recurrence, from_probes
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import Status
+from hesscope.results import RunFailed, Status
 from hesscope.spectrum.density import measure, report, settled
 from hesscope.spectrum.result import SpectralDensity
 
@@ -55,8 +56,8 @@ def resume(
     ------
     TypeError, ValueError
         If a total is below what is there, or the operator is another.
-    MemoryError, RuntimeError
-        As :func:`spectral_density`.
+    MemoryError, RunFailed
+        As :func:`spectral_density`; ``partial`` is what there is by then, at least ``density``.
 
     Notes
     -----
@@ -146,7 +147,7 @@ def _replayed(
     )
     warnings.warn(msg, UserWarning, stacklevel=3)
     settings = {**density.settings, "num_probes": density.num_probes}
-    again = measure(operator, settings, progress=progress, keep_state=keep_state)
+    again = _measured(density, operator, settings, progress=progress, keep_state=keep_state)
     if again.num_steps < density.num_steps and again.status is not Status.INVARIANT_SUBSPACE:
         return replace(density, status=again.status)  # stopped on the way: what was there is more
     return replace(again, settings=density.settings)
@@ -167,14 +168,22 @@ def _continued(
         )
 
     missing = min(density.settings["num_steps"], density.n) - density.num_steps
-    run = lanczos(operator, there, num_steps=missing, converged=converged, progress=progress)
-    return replace(
-        density,
-        alpha=torch.cat([density.alpha, run.alpha], dim=1),
-        beta=torch.cat([density.beta, run.beta], dim=1),
-        status=run.status,
-        state=None if run.status is Status.NONFINITE_OPERATOR else there,
-    )
+
+    def longer(run: LanczosRun, state: Recurrence | None) -> SpectralDensity:
+        return replace(
+            density,
+            alpha=torch.cat([density.alpha, run.alpha], dim=1),
+            beta=torch.cat([density.beta, run.beta], dim=1),
+            status=run.status,
+            state=state,
+        )
+
+    try:
+        run = lanczos(operator, there, num_steps=missing, converged=converged, progress=progress)
+    except RunFailed as failure:
+        resumable = there if failure.__cause__ is not None else None
+        raise RunFailed(str(failure), longer(failure.partial, resumable)) from failure.__cause__
+    return longer(run, None if run.status is Status.NONFINITE_OPERATOR else there)
 
 
 def _widened(
@@ -189,8 +198,13 @@ def _widened(
         "num_steps": steps,
         "tol": None,
     }
-    new = measure(
-        operator, settings, first_probe=density.num_probes, progress=progress, keep_state=keep_state
+    new = _measured(
+        density,
+        operator,
+        settings,
+        first_probe=density.num_probes,
+        progress=progress,
+        keep_state=keep_state,
     )
     if new.status in (Status.INTERRUPTED, Status.NONFINITE_OPERATOR):
         return replace(density, status=new.status)
@@ -210,6 +224,18 @@ def _widened(
         orthogonality=max(orthogonality) if orthogonality else None,
         state=state,
     )
+
+
+def _measured(
+    density: SpectralDensity, operator: SymmetricOperator, settings: dict[str, Any], **options: Any
+) -> SpectralDensity:
+    """Run as :func:`measure` does; if that fails, what is kept is ``density``."""
+    try:
+        return measure(operator, settings, **options)
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, RunFailed) else error
+        msg = f"{_WHERE}: {cause or error}. What was there before is in this error's `partial`"
+        raise RunFailed(msg, replace(density, status=Status.OPERATOR_FAILED)) from cause
 
 
 def _unended(status: Status) -> Status:
