@@ -139,6 +139,27 @@ def test_ctrl_c_returns_what_is_done(at):
     assert resumed.status is hs.Status.CONVERGED
 
 
+@pytest.mark.parametrize("at", [4, 15, 25, 45])
+def test_an_error_of_the_operator_keeps_the_pairs_before(at):
+    def f(w, before):
+        if before >= at:
+            msg = "out of memory, say"
+            raise RuntimeError(msg)
+        return w
+
+    with pytest.raises(
+        hs.RunFailed, match=rf"eigenpairs: the operator failed in product {at + 1}.*say"
+    ) as caught:
+        hs.eigenpairs(operator(f), k=5)
+    eig = caught.value.partial
+    assert str(caught.value.__cause__) == "out of memory, say"
+    assert eig.status is hs.Status.OPERATOR_FAILED
+    assert eig.products == at
+    assert_honest(eig)
+    with pytest.raises(RuntimeError, match=r"^out of memory, say$"):
+        hs.eigenpairs(operator(lambda w, _: f(w, at)), k=5)
+
+
 @pytest.mark.parametrize(("dtype", "tol"), [(torch.float32, 1e-9), (torch.float64, 1e-18)])
 def test_a_tolerance_below_the_precision_of_the_products_is_reported(dtype, tol):
     with pytest.warns(RuntimeWarning, match=r"too noisy.*of 5 pairs converged to 1e-.. \|H\|"):

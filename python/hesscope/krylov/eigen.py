@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from hesscope.krylov.eigen_search import Search, Settings
 from hesscope.krylov.recurrence import row_stride, squared_norms
 from hesscope.krylov.wanted import WHICH
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import Eigenpairs, Status
+from hesscope.results import Eigenpairs, RunFailed, Status
 
 _WHERE = "eigenpairs"
 _TOL = {torch.float32: 1e-4, torch.float64: 1e-8}
@@ -79,8 +80,10 @@ def eigenpairs(
         If an argument has the wrong type or value, or the very first product is NaN or infinite.
     MemoryError
         If the basis cannot fit the free memory; raised before any product.
+    RunFailed
+        If a product raises an error after the first; ``partial`` is the Eigenpairs found before, unverified.
     RuntimeError
-        If the weights or the data behind the operator change during the run.
+        If the weights or the data behind the operator change during the run: what was found mixes the two.
 
     Notes
     -----
@@ -98,14 +101,21 @@ def eigenpairs(
     vectors = None if initial is None else _initial(operator, initial)
     check = (initial is None) if check_missed is None else check_missed
     search = _search(operator, settings, vectors, progress=progress)
-    found = search.run(check_missed=check, initial=vectors)
-    result = Eigenpairs(
-        **found,
-        which=settings.which,
-        seconds=time.perf_counter() - began,
-        memory_bytes=search.memory_bytes,
-        operator=operator.description(),
-    )
+
+    def result_of(found: dict[str, Any]) -> Eigenpairs:
+        return Eigenpairs(
+            **found,
+            which=settings.which,
+            seconds=time.perf_counter() - began,
+            memory_bytes=search.memory_bytes,
+            operator=operator.description(),
+        )
+
+    try:
+        result = result_of(search.run(check_missed=check, initial=vectors))
+    except RunFailed as failure:
+        failure.partial = result_of(failure.partial)
+        raise
     if result.status is not Status.CONVERGED:
         warnings.warn(f"{_WHERE}: {result.message}", RuntimeWarning, stacklevel=2)
     return result

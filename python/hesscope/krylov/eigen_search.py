@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ from hesscope.krylov.recurrence import squared_norms
 from hesscope.krylov.thick_restart import NonFiniteError, ThickRestartBasis
 from hesscope.krylov.wanted import differ, select
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import Status
+from hesscope.results import RunFailed, Status
 
 _AIM = 0.9  # of the tolerance, so that measured residuals, with their rounding, meet it
 _PROGRESS = 0.5  # a round that does not shrink the largest residual to this has met the noise
@@ -137,7 +139,23 @@ class Search:
                 matters=unfinished,
                 negligible=0.1 * self.aim * basis.norm,
             )
-        self._count(basis.expand())
+        with self._keeping():
+            spent = basis.expand()
+        self._count(spent)
+
+    @contextlib.contextmanager
+    def _keeping(self) -> Iterator[None]:
+        """Turn an error of the operator into one that keeps the pairs found before."""
+        try:
+            yield
+        except NonFiniteError:
+            raise
+        except Exception as error:
+            if self.basis.length == 0:
+                raise
+            what = f"product {sum(self.spent.values()) + 1}: {type(error).__name__}: {error}"
+            msg = f"eigenpairs: the operator failed in {what}. The pairs before are in this error's `partial`"
+            raise RunFailed(msg, self._unverified(Status.OPERATOR_FAILED)) from error
 
     def _worst(self) -> float:
         """Return the largest residual of a wanted pair, infinite while there are fewer than k."""
@@ -200,7 +218,8 @@ class Search:
         self.phase, before = "verification", torch.inf
         while True:
             values, vectors = self._extract()
-            products = self.operator.rows(vectors).detach()
+            with self._keeping():
+                products = self.operator.rows(vectors).detach()
             self._count(vectors.shape[0])
             residuals = self._residuals(values, vectors, products)
             if not bool(residuals.isfinite().all()):
