@@ -230,4 +230,6 @@ def test_help_lists_the_options(run):
 
 def test_the_executables_need_no_python():
     sources = (Path(__file__).parents[1] / "benchmarks" / "cpp").iterdir()
-    assert not [path.name for path in sources if "Python.h" in path.read_text() or "torch" in path.read_text()]
+    assert not [
+        path.name for path in sources if "Python.h" in path.read_text() or "torch" in path.read_text()
+    ]

@@ -48,7 +48,7 @@ def test_trace_intervals_cover_in_93_to_97_percent_of_seeded_runs(num_probes):
 
 @pytest.mark.parametrize("distribution", ["rademacher", "gaussian"])
 def test_linear_functionals_cover(distribution):
-    h = prescribed_spectrum(torch.linspace(-1, 1.3, 1024, dtype=torch.float64))
+    h = prescribed_spectrum(torch.linspace(-1, 1.3, 256, dtype=torch.float64))
     runs = list(split(h, num_probes=8, num_steps=12, distribution=distribution))
     second = (h.eigenvalues**2).mean().item()
     assert 0.93 <= covered([r.moment(2) for r in runs], second) <= 0.97
@@ -63,7 +63,7 @@ def test_linear_functionals_cover(distribution):
 
 
 def test_counts_and_shares_cover_at_least():
-    h = prescribed_spectrum(mixed(512))
+    h = prescribed_spectrum(mixed(256))
     runs = list(split(h, num_probes=8, num_steps=30))
     values = h.eigenvalues
     for a, b in [(2.0, math.inf), (-0.5, 0.5), (-math.inf, -0.3), (5.0, 7.0)]:
@@ -79,15 +79,17 @@ def test_counts_and_shares_cover_at_least():
 @pytest.mark.parametrize("num_probes", [1, 4])
 def test_extreme_eigenvalues_are_bracketed(distribution, num_probes):
     """A gap smaller than the resolution, where the outermost Ritz value falls short."""
-    values = torch.linspace(-1, 1, 1024, dtype=torch.float64)
+    values = torch.linspace(-1, 1, 256, dtype=torch.float64)
     h = prescribed_spectrum(values)
     runs = list(split(h, num_probes=num_probes, num_steps=20, distribution=distribution))
-    top, bottom = ([getattr(r, name)() for r in runs] for name in ("largest_eigenvalue", "smallest_eigenvalue"))
+    top, bottom = (
+        [getattr(r, name)() for r in runs] for name in ("largest_eigenvalue", "smallest_eigenvalue")
+    )
     assert covered(top, 1.0) >= 0.95
     assert covered(bottom, -1.0) >= 0.95
     assert all(e.value <= 1.0 + 1e-12 for e in top)
     assert max(e.error for e in top) < 0.1
-    inside = [r.bounds.lower <= -1 and 1 <= r.bounds.upper for r in runs]
+    inside = [r.bounds.lower <= -1 and r.bounds.upper >= 1 for r in runs]
     assert sum(inside) / RUNS >= 0.95
 
 

@@ -99,7 +99,7 @@ def test_rows_do_not_depend_on_their_batch_or_on_the_threads(mode):
         torch.set_num_threads(2)
         together = run(h, 30, k=8, reorthogonalize=mode)
         torch.set_num_threads(1)
-        for r in range(8):
+        for r in (0, 5, 7):
             begin = from_probes(
                 1, h.shape[0], seed=0, first_probe=r, kind="rademacher", dtype=h.dtype, device=h.device
             )
@@ -193,7 +193,9 @@ def test_a_change_of_the_operator_stops_the_run():
 def test_products_may_have_any_strides():
     a = gaussian_matrix(40)
     plain = run(hs.from_function(lambda v: (a @ v.T).T, 40, dtype=torch.float64, batched=True), 20)
-    packed = run(hs.from_function(lambda v: (a @ v.T).T.contiguous(), 40, dtype=torch.float64, batched=True), 20)
+    packed = run(
+        hs.from_function(lambda v: (a @ v.T).T.contiguous(), 40, dtype=torch.float64, batched=True), 20
+    )
     assert torch.equal(plain.alpha, packed.alpha)
 
 

@@ -55,6 +55,7 @@ def test_importing_is_quick_and_brings_no_heavy_package():
 def test_the_stub_lists_what_the_module_has():
     tree = ast.parse((Path(hs.__file__).parent / "_core.pyi").read_text())
     stub = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    stub |= {node.target.id for node in tree.body if isinstance(node, ast.AnnAssign)}
     module = {name for name in dir(_core) if not name.startswith("__")}
     assert stub == module
 

@@ -26,7 +26,16 @@ def rho():
 def same(a, b):
     assert torch.equal(a.alpha, b.alpha)
     assert torch.equal(a.beta, b.beta)
-    for name in ("n", "products", "status", "seconds", "memory_bytes", "orthogonality", "settings", "operator"):
+    for name in (
+        "n",
+        "products",
+        "status",
+        "seconds",
+        "memory_bytes",
+        "orthogonality",
+        "settings",
+        "operator",
+    ):
         assert getattr(a, name) == getattr(b, name)
 
 
@@ -79,7 +88,7 @@ def test_every_cut_of_a_file_is_noticed(rho, tmp_path):
     data = whole.read_bytes()
     for length in [0, 1, 7, 8, 100, len(data) // 2, len(data) - 1]:
         cut.write_bytes(data[:length])
-        with pytest.raises(ValueError, match=r"load: .*cut must be a results file of hesscope; .* cut off or damaged"):
+        with pytest.raises(ValueError, match=r"load: .*cut must be a results file .* cut off or damaged"):
             hs.load(cut)
 
 

@@ -104,7 +104,7 @@ def test_another_operator_is_refused(operator):
     other = prescribed_spectrum(SPECTRUM * 1.01, dtype=operator.dtype)
     with pytest.raises(ValueError, match=r"resume: operator must be the one that density was computed from"):
         hs.resume(rho, other, num_probes=3)
-    with pytest.raises(ValueError, match="operator must have n=1024 and dtype .*, got n=512"):
+    with pytest.raises(ValueError, match=r"operator must have n=1024 and dtype .*, got n=512"):
         hs.resume(rho, prescribed_spectrum(SPECTRUM[:512], dtype=operator.dtype), num_probes=3)
     with pytest.raises(TypeError, match="operator must be a SymmetricOperator, got Tensor"):
         hs.resume(rho, torch.eye(3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ EPS = torch.finfo(torch.float64).eps
 
 
 def semicircle(n):
-    """Quantiles of the semicircle law on [-2, 2]: ``F(x) = 1/2 + x sqrt(4 - x^2) / 4 pi + asin(x / 2) / pi``."""
+    """Quantiles of the semicircle law, ``F(x) = 1/2 + x sqrt(4 - x^2) / 4 pi + asin(x / 2) / pi``."""
     low, high = torch.full((n,), -2.0, dtype=torch.float64), torch.full((n,), 2.0, dtype=torch.float64)
     level = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     for _ in range(60):
@@ -90,7 +91,7 @@ def test_counts_are_inside_their_intervals(name):
     low, high = h.eigenvalues.min().item(), h.eigenvalues.max().item()
     inside = 0
     edges = torch.linspace(low - 0.1, high + 0.1, 9, dtype=torch.float64).tolist()
-    pairs = [(-math.inf, e) for e in edges] + [(e, math.inf) for e in edges] + list(zip(edges, edges[1:], strict=False))
+    pairs = [(-math.inf, e) for e in edges] + [(e, math.inf) for e in edges] + list(pairwise(edges))
     for a, b in pairs:
         got = rho.count(a, b)
         true = ((h.eigenvalues >= a) & (h.eigenvalues <= b)).sum().item()
@@ -213,7 +214,7 @@ def test_densities_integrate_to_one_and_carry_a_band():
     assert ((band.lower <= band.value) & (band.value <= band.upper) & (band.lower >= 0)).all()
     assert rho.density_band(grid).sigma == rho.sigma() > 0
     cdf = rho.cdf_band(grid)
-    assert ((0 <= cdf.lower) & (cdf.lower <= cdf.value) & (cdf.value <= cdf.upper) & (cdf.upper <= 1)).all()
+    assert ((cdf.lower >= 0) & (cdf.lower <= cdf.value) & (cdf.value <= cdf.upper) & (cdf.upper <= 1)).all()
     assert rho.cdf(math.inf).item() == pytest.approx(1)
     assert rho.cdf(torch.zeros(2, 3)).shape == (2, 3)
 
@@ -260,7 +261,7 @@ def test_given_bounds_are_used_and_doubted():
     assert (rho.bounds.lower, rho.bounds.upper, rho.bounds.method) == (-2.0, 2.0, "given")
     assert (rho.wasserstein() < hs.spectral_density(h, num_steps=20).wasserstein()).all()
     assert rho.count(-math.inf, -2.1).interval == (0, 0)
-    with pytest.warns(RuntimeWarning, match="bounds .* do not hold the spectrum: Ritz values reach from"):
+    with pytest.warns(RuntimeWarning, match=r"bounds .* do not hold the spectrum, whose Ritz values span"):
         hs.spectral_density(h, num_steps=20, bounds=(-1.0, 1.0))
     assert hs.spectral_density(h, num_steps=2).bounds.upper == math.inf
 
@@ -277,67 +278,3 @@ def test_spectral_sums():
         rho.spectral_sum(torch.sum)
     positive = hs.spectral_density(hs.shifted(h, 1.5), num_probes=16, num_steps=30).spectral_sum(torch.log)
     assert positive.interval[0] <= (h.eigenvalues + 1.5).log().sum() <= positive.interval[1]
-
-
-BAD = [
-    ({"num_probes": 0}, ValueError, "num_probes must be at least 1, got 0"),
-    ({"num_probes": 2.0}, TypeError, "num_probes must be an integer, got float"),
-    ({"num_steps": 0}, ValueError, "num_steps must be at least 1, got 0"),
-    ({"num_steps": True}, TypeError, "num_steps must be an integer, got bool"),
-    ({"seed": -1}, ValueError, "seed must be at least 0"),
-    ({"reorthogonalize": "maybe"}, ValueError, "reorthogonalize must be one of 'none', 'full', got 'maybe'"),
-    ({"distribution": "cauchy"}, ValueError, "distribution must be one of 'rademacher', 'gaussian'"),
-    ({"tol": 0.0}, ValueError, "tol must be positive"),
-    ({"tol": math.nan}, ValueError, "tol must not be NaN"),
-    ({"bounds": (1.0, 0.0)}, ValueError, "bounds must be finite with lower < upper"),
-    ({"bounds": 3}, ValueError, "bounds must be two numbers"),
-    ({"keep_state": True, "reorthogonalize": "full"}, ValueError, "keep_state must be False"),
-]
-
-
-@pytest.mark.parametrize(("options", "error", "message"), BAD, ids=lambda x: str(x)[:30])
-def test_bad_arguments_are_named(options, error, message):
-    h = hs.from_matrix(torch.eye(4))
-    with pytest.raises(error, match=f"spectral_density: {message}"):
-        hs.spectral_density(h, **options)
-    assert h.products == 0
-
-
-def test_bad_operators_and_points_are_named():
-    with pytest.raises(TypeError, match="operator must be a SymmetricOperator .* got Tensor"):
-        hs.spectral_density(torch.eye(3))
-    nan = hs.from_function(lambda v: v * torch.nan, 5, check_symmetric=False)
-    with pytest.raises(ValueError, match="operator must return finite products, but the first is not"):
-        hs.spectral_density(nan)
-    huge = hs.from_function(lambda v: v, 2**40, batched=True, check_symmetric=False)
-    with pytest.raises(MemoryError, match=r"the vectors of this run need .* use fewer num_probes"):
-        hs.spectral_density(huge)
-    rho = hs.spectral_density(hs.from_matrix(torch.diag(torch.arange(9.0))))
-    for call, message in [
-        (lambda: rho.count(2, 1), "count: a must be at most b"),
-        (lambda: rho.count(math.nan, 1), "count: a must not be NaN"),
-        (lambda: rho.moment(-1), "moment: p must be at least 0"),
-        (lambda: rho.density(torch.tensor([math.nan])), "density: grid must not contain NaN"),
-        (lambda: rho.density(torch.zeros(2, 2)), r"density: grid must have shape \[G\]"),
-        (lambda: rho.density(torch.zeros(2), sigma=0.0), "density: sigma must be positive"),
-        (lambda: rho.negative_mass(-1.0), "negative_mass: threshold must be at least 0"),
-        (lambda: rho.grid(1), "grid: num_points must be at least 2"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            call()
-
-
-def test_nan_midway_keeps_what_was_done_and_warns():
-    calls = 0
-
-    def breaks(v):
-        nonlocal calls
-        calls += 1
-        return v * torch.arange(1.0, 31.0) if calls < 20 else v * torch.nan
-
-    h = hs.from_function(breaks, 30, batched=True, check_symmetric=False)
-    with pytest.warns(RuntimeWarning, match=r"The operator returned NaN or inf\..* Returned: 2 probes, 19 steps"):
-        rho = hs.spectral_density(h, num_probes=2, num_steps=30)
-    assert rho.status is hs.Status.NONFINITE_OPERATOR
-    assert rho.num_steps == 19
-    assert rho.nodes.isfinite().all()

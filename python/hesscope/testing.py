@@ -27,7 +27,7 @@ def axpy_bound(q: Tensor, c: Tensor, w: Tensor, scale: float) -> Tensor:
 
 
 def lanczos_bound(w: Tensor, v: Tensor, v_prev: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Bound the rounding errors of a step of ``lanczos_update``: alpha ``[K]``, beta ``[K]``, next ``[K, n]``.
+    """Bound the rounding errors of a ``lanczos_update``: alpha ``[K]``, beta ``[K]``, next ``[K, n]``.
 
     float64 arithmetic with a sum over n for any order of summation; one rounding of next to its dtype,
     whose norm is the bound of beta. ``state`` as before the step; no row in its first step.
@@ -65,7 +65,8 @@ class PrescribedSpectrum(SymmetricOperator):
     def __init__(self, eigenvalues: Tensor, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> None:
         n = eigenvalues.shape[0]
         if eigenvalues.ndim != 1 or n < 1 or n & (n - 1):
-            msg = f"PrescribedSpectrum: eigenvalues must be [n] with n a power of two, got {list(eigenvalues.shape)}"
+            got = list(eigenvalues.shape)
+            msg = f"PrescribedSpectrum: eigenvalues must be [n] with n a power of two, got {got}"
             raise ValueError(msg)
         super().__init__(n, dtype=dtype, device=eigenvalues.device)
         self._values = eigenvalues.to(dtype)
@@ -87,7 +88,7 @@ class PrescribedSpectrum(SymmetricOperator):
         return _ops.walsh_hadamard(vectors * self._signs, scale=self.shape[0] ** -0.5)
 
     def measure(self, vectors: Tensor) -> Tensor:
-        """Weights that vectors put on the eigenvalues, ``(q_i' v)^2 / |v|^2``: ``[K, n] -> [K, n]``, float64."""
+        """Return the weights ``(q_i' v)^2 / |v|^2`` of the eigenvalues: ``[K, n] -> [K, n]``, float64."""
         weights = self._transformed(vectors).double().square()
         return weights / weights.sum(dim=1, keepdim=True)
 

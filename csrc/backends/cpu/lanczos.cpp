@@ -1,6 +1,6 @@
 #include "math/lanczos.h"
 
-#include "backends/cpu/parallel.h"
+#include "backends/cpu/slab_tasks.h"
 #include "hesscope/lanczos.h"
 #include "kernels/lanczos_kernels.h"
 #include "kernels/workspace.h"
@@ -8,12 +8,6 @@
 
 namespace hesscope::HESSCOPE_CPU_NAMESPACE {
 namespace {
-
-// Slabs are handed out several at a time, so that a thread streams through contiguous memory.
-constexpr index_t kSlabsPerTask = 16;
-
-// Below this many elements waking a thread costs more than it saves.
-constexpr index_t kSerialElements = index_t{1} << 15;
 
 LanczosRecord read_record(const double* state  // [kLanczosStateSize]
 ) {
@@ -98,12 +92,8 @@ double add_slabs(const double* partial,  // [slabs]
 /// Calls f(row, slab) for every slab of every row, on the threads of the context.
 template <typename F>
 void for_each_slab(const Context& ctx, index_t rows, index_t n, const F& f) {
-  const index_t slabs = num_slabs(n), groups = ceil_div(slabs, kSlabsPerTask);
-  const int threads = rows * n < kSerialElements ? 1 : ctx.num_threads;
-  cpu::parallel_for(threads, rows * groups, [&](index_t task) {
-    const index_t k = task / groups, begin = task % groups * kSlabsPerTask;
-    const index_t end = begin + kSlabsPerTask < slabs ? begin + kSlabsPerTask : slabs;
-    for (index_t s = begin; s < end; ++s) f(k, s);
+  for_each_task(ctx, {.rows = rows, .n = n}, rows * n, [&](index_t k, index_t first, index_t last) {
+    for (index_t s = first; s < last; ++s) f(k, s);
   });
 }
 

@@ -1,32 +1,130 @@
 #include <algorithm>
 
-#include "backends/cpu/parallel.h"
+#include "backends/cpu/slab_tasks.h"
 #include "kernels/orthogonalize_kernels.h"
 #include "kernels/workspace.h"
 #include "math/accumulate.h"
 
 namespace hesscope::HESSCOPE_CPU_NAMESPACE {
+namespace {
 
-// Slabs are handed out several at a time, so that a thread streams through contiguous memory.
-constexpr index_t kSlabsPerTask = 16;
+// Rows of a basis are megabytes apart. This many are read side by side, in runs of whole slabs:
+// enough streams to keep memory busy, few enough for the hardware to follow. Row after row, a slab
+// at a time, is half as fast: every row starts cold.
+constexpr index_t kStreams = 8;
 
-// A slab of w (16 KB in float32) stays in L1 while the k rows stream past it: q is read once, and
-// once for all vectors of the batch where they share it.
+// Far enough ahead to hide memory, across the page boundaries where hardware prefetching stops.
+constexpr int kPrefetchBytes = 2048;
+
+/// Vectors that a task works on: the whole batch where it shares a basis, so that memory delivers
+/// the basis once; one vector otherwise.
+template <typename Q>
+index_t vectors_per_task(const BatchView<Q>& q) {
+  return q.batch_stride == 0 ? q.batch : 1;
+}
+
+/// out[r] = sum_i q[r, i] * w[i], in the order of dot_range.
+template <typename Q, typename W>
+void dot_rows(const Q* q,  // [rows, count], row stride ld
+              index_t ld, index_t rows,
+              const W* w,  // [count]
+              index_t count,
+              double* out  // [rows]
+) {
+  constexpr index_t kChunk = 256;  // of every row in turn; a multiple of kChains
+  double sum[kStreams][kChains] = {};
+  double x[kChunk];
+  for (index_t begin = 0; begin < count; begin += kChunk) {
+    const index_t length = std::min(kChunk, count - begin), whole = length / kChains * kChains;
+    for (index_t i = 0; i < length; ++i) x[i] = widen(w[begin + i]);
+    for (index_t r = 0; r < rows; ++r) {
+      const Q* row = q + r * ld + begin;
+      double part[kChains];
+      for (int lane = 0; lane < kChains; ++lane) part[lane] = sum[r][lane];
+      for (index_t i = 0; i < whole; i += kChains) {
+        for (int lane = 0; lane < kChains; ++lane) {
+          part[lane] = mul_add(row[i + lane], x[i + lane], part[lane]);
+        }
+      }
+      for (int lane = 0; whole + lane < length; ++lane) {
+        part[lane] = mul_add(row[whole + lane], x[whole + lane], part[lane]);
+      }
+      for (int lane = 0; lane < kChains; ++lane) sum[r][lane] = part[lane];
+    }
+  }
+  for (index_t r = 0; r < rows; ++r) out[r] = add_chains(sum[r]);
+}
+
+/// sum[i] += sum_r c[r] * q[r, i], in the order r = 0, 1, ...
+template <int kRows, typename Q>
+void axpy_rows(const Q* q,  // [kRows, count], row stride ld
+               index_t ld,
+               const double* c,  // [kRows]
+               index_t count,
+               double* sum  // [count]
+) {
+  constexpr int kLanes = 8;
+  index_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    double part[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) part[lane] = sum[i + lane];
+    for (int r = 0; r < kRows; ++r) {
+      const Q* at = q + r * ld + i;
+      __builtin_prefetch(reinterpret_cast<const char*>(at) + kPrefetchBytes);
+      for (int lane = 0; lane < kLanes; ++lane) part[lane] = mul_add(at[lane], c[r], part[lane]);
+    }
+    for (int lane = 0; lane < kLanes; ++lane) sum[i + lane] = part[lane];
+  }
+  for (; i < count; ++i) {
+    for (int r = 0; r < kRows; ++r) sum[i] = mul_add(q[r * ld + i], c[r], sum[i]);
+  }
+}
+
+/// axpy_rows for a number of rows that is known at run time, at most kRows.
+template <int kRows, typename Q>
+void axpy_up_to(index_t rows,
+                const Q* q,  // [rows, count], row stride ld
+                index_t ld,
+                const double* c,  // [rows]
+                index_t count,
+                double* sum  // [count]
+) {
+  if (rows == kRows) return axpy_rows<kRows>(q, ld, c, count, sum);
+  if constexpr (kRows > 1) axpy_up_to<kRows - 1>(rows, q, ld, c, count, sum);
+}
+
+/// sum[i] = sum_j c[j] * q[j, i], kStreams rows a pass.
+template <typename Q>
+void combine_rows(const Q* q,  // [k, count], row stride ld
+                  index_t ld, index_t k,
+                  const double* c,  // [k]
+                  index_t count,
+                  double* sum  // [count]
+) {
+  std::fill_n(sum, count, 0.0);
+  for (index_t j = 0; j < k; j += kStreams) {
+    axpy_up_to<kStreams>(std::min(kStreams, k - j), q + j * ld, ld, c + j, count, sum);
+  }
+}
+
+}  // namespace
+
 template <typename Q, typename W>
 void multi_dot(const Context& ctx, BatchView<const Q> q, MatrixView<const W> w,
                MatrixView<double> c) {
-  const index_t n = q.cols, k = q.rows, slabs = num_slabs(n);
+  const index_t n = q.cols, k = q.rows, slabs = num_slabs(n), vectors = vectors_per_task(q);
   auto workspace = ctx.workspace;
   double* partial = carve<double>(workspace, q.batch * k * slabs);  // [slabs, B, k]
 
-  cpu::parallel_for(ctx.num_threads, ceil_div(slabs, kSlabsPerTask), [&](index_t task) {
-    const index_t last = std::min((task + 1) * kSlabsPerTask, slabs);
-    for (index_t s = task * kSlabsPerTask; s < last; ++s) {
-      const index_t begin = s * kSlab, count = std::min(kSlab, n - begin);
-      double* out = partial + s * q.batch * k;
-      for (index_t b = 0; b < q.batch; ++b) {
-        for (index_t j = 0; j < k; ++j) {
-          out[b * k + j] = dot_range(q.matrix(b).row(j) + begin, w.row(b) + begin, count);
+  const SlabTasks tasks{.rows = ceil_div(q.batch, vectors), .n = n};
+  for_each_task(ctx, tasks, q.batch * k * n, [&](index_t group, index_t first, index_t last) {
+    for (index_t j = 0; j < k; j += kStreams) {
+      const index_t rows = std::min(kStreams, k - j);
+      for (index_t s = first; s < last; ++s) {
+        const index_t begin = s * kSlab, count = std::min(kSlab, n - begin);
+        for (index_t b = group * vectors; b < (group + 1) * vectors; ++b) {
+          dot_rows(q.matrix(b).row(j) + begin, q.ld, rows, w.row(b) + begin, count,
+                   partial + (s * q.batch + b) * k + j);
         }
       }
     }
@@ -41,25 +139,21 @@ void multi_dot(const Context& ctx, BatchView<const Q> q, MatrixView<const W> w,
   }
 }
 
-// A strip of float64 sums (4 KB) stays in L1 while the k rows stream past it: q and w move once.
+// A strip of float64 sums stays in cache while the k rows stream past it: q and w move once.
 template <typename Q, typename W>
 void multi_axpy(const Context& ctx, BatchView<const Q> q, MatrixView<const double> c,
                 MatrixView<W> w, double scale) {
-  constexpr index_t kStrip = 512;
-  const index_t n = q.cols, slabs = num_slabs(n);
+  constexpr index_t kStrip = 2 * kSlab;
+  const index_t n = q.cols, vectors = vectors_per_task(q);
 
-  cpu::parallel_for(ctx.num_threads, ceil_div(slabs, kSlabsPerTask), [&](index_t task) {
-    const index_t end = std::min((task + 1) * kSlabsPerTask * kSlab, n);
+  const SlabTasks tasks{.rows = ceil_div(q.batch, vectors), .n = n};
+  for_each_task(ctx, tasks, q.batch * q.rows * n, [&](index_t group, index_t first, index_t last) {
+    const index_t end = std::min(last * kSlab, n);
     double sum[kStrip];
-    for (index_t begin = task * kSlabsPerTask * kSlab; begin < end; begin += kStrip) {
+    for (index_t begin = first * kSlab; begin < end; begin += kStrip) {
       const index_t count = std::min(kStrip, end - begin);
-      for (index_t b = 0; b < q.batch; ++b) {
-        std::fill_n(sum, count, 0.0);
-        for (index_t j = 0; j < q.rows; ++j) {
-          const Q* row = q.matrix(b).row(j) + begin;
-          const double coefficient = c.row(b)[j];
-          for (index_t i = 0; i < count; ++i) sum[i] = mul_add(row[i], coefficient, sum[i]);
-        }
+      for (index_t b = group * vectors; b < (group + 1) * vectors; ++b) {
+        combine_rows(q.matrix(b).data + begin, q.ld, q.rows, c.row(b), count, sum);
         W* target = w.row(b) + begin;
         for (index_t i = 0; i < count; ++i) {
           target[i] = static_cast<W>(mul_add(sum[i], scale, widen(target[i])));

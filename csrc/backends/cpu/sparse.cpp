@@ -14,7 +14,7 @@ constexpr index_t kCacheLine = 64;
 
 index_t smaller(index_t a, index_t b) { return a < b ? a : b; }
 
-/// to[c, r] = x[first + r, c], and 0 in the lanes after the last row of x.
+/// to[c, r] = x[first + r, c]; lanes past the last row of x repeat row `first`.
 template <typename T, int W>
 void interleave(const Context& ctx, MatrixView<const T> x,  // [K, cols]
                 index_t first, T* to                        // [cols, W]

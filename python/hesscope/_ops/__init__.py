@@ -5,7 +5,9 @@ Each function allocates outputs and workspace with torch (so memory is stream-or
 dtypes and devices are validated in C++, once.
 """
 
+from hesscope._core import build_info
 from hesscope._ops.density import smoothed_cdf, smoothed_density
+from hesscope._ops.hadamard import walsh_hadamard
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
 from hesscope._ops.probes import probe_dot, probes
@@ -15,6 +17,7 @@ from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
 __all__ = [
     "LanczosState",
+    "build_info",
     "csr_check",
     "csr_matvec",
     "lanczos_update",
@@ -27,4 +30,5 @@ __all__ = [
     "smoothed_density",
     "sturm_count",
     "tridiagonal_eigen",
+    "walsh_hadamard",
 ]

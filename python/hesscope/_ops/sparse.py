@@ -47,7 +47,10 @@ def csr_matvec(
     """
     values, x = values.detach(), x.detach()
     out = values.new_empty((*x.shape[:1], max(row_start.numel() - 1, 0)))
-    num_bytes = _core.csr_matvec_workspace_bytes(*x.shape, values) if x.ndim == 2 else 0
+    num_bytes = 0
+    if x.ndim == 2:
+        k, cols = x.shape
+        num_bytes = _core.csr_matvec_workspace_bytes(k, cols, values)
     scratch = workspace(num_bytes, values.device)
     _core.csr_matvec(
         row_start, columns, values, x, out=out, workspace=scratch, call=call(values.device, backend)

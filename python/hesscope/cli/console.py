@@ -41,7 +41,7 @@ def tolerate_narrow_encodings() -> None:
 
 @contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Show warnings as single lines, without the place in the library that raised them."""
+    """Show warnings as single lines, without the place in the library that gave them."""
 
     def show(
         message: Warning | str,
@@ -54,9 +54,8 @@ def one_line_warnings() -> Iterator[None]:
         del category, filename, lineno, file, line
         complain("warning", message)
 
-    before = warnings.showwarning
-    warnings.showwarning = show
-    try:
+    with warnings.catch_warnings():
+        # How a run ended must neither be hidden nor raise, whatever -W says: its result would be lost.
+        warnings.filterwarnings("always", message="(spectral_density|resume): ")
+        warnings.showwarning = show
         yield
-    finally:
-        warnings.showwarning = before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,14 +167,14 @@ def _inspect(roots: list[Tensor], objective: Objective) -> tuple[int, bool]:
     return sum(size for address, size in storages.items() if address not in known), replays
 
 
-@functools.lru_cache(maxsize=1024)
-def _saved_names(kind: Hashable) -> tuple[str, ...]:
+@functools.cache
+def _saved_names(kind: Any) -> tuple[str, ...]:
     return tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
 
 
 def _saved(node: Any) -> list[Any]:
     found: list[Any] = []
-    kind: Hashable = type(node)
+    kind: Any = type(node)
     for name in _saved_names(kind):
         try:
             value = getattr(node, name)

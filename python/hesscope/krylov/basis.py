@@ -25,12 +25,12 @@ class Basis:
 
     def append(self, recurrence: Recurrence) -> None:
         """Add the current Lanczos vectors ``q = scale v``; a row of zeros where a recurrence has ended."""
-        torch.mul(
-            recurrence.v, recurrence.scalars[:, _STATE.SCALE, None], out=self.rows[:, self.length]
-        )
+        torch.mul(recurrence.v, recurrence.scalars[:, _STATE.SCALE, None], out=self.rows[:, self.length])
         self.length += 1
 
-    def clean(self, recurrence: Recurrence, alpha: Tensor, beta: Tensor, *, breakdown_tolerance: float) -> None:
+    def clean(
+        self, recurrence: Recurrence, alpha: Tensor, beta: Tensor, *, breakdown_tolerance: float
+    ) -> None:
         """Make the next vectors orthogonal to the basis, and put alpha, beta and the state right.
 
         Parameters

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hesscope import _ops
+from hesscope._ops.probes import ProbeKind
 
 ROW_ALIGNMENT = 32  # elements; so that every row of our own buffers is aligned for vector loads
 
@@ -43,14 +44,16 @@ def from_probes(
     *,
     seed: int,
     first_probe: int = 0,
-    kind: str,
+    kind: ProbeKind,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Recurrence:
     """Start K recurrences from random probes: ``q_1 = z / |z|``."""
     v = aligned_rows(num_probes, n, dtype=dtype, device=device)
     v_prev = aligned_rows(num_probes, n, dtype=dtype, device=device)
-    _ops.probes(num_probes, n, kind=kind, seed=seed, first_probe=first_probe, dtype=dtype, device=device, out=v)
+    _ops.probes(
+        num_probes, n, kind=kind, seed=seed, first_probe=first_probe, dtype=dtype, device=device, out=v
+    )
     scalars = torch.zeros(num_probes, len(_ops.LanczosState), dtype=torch.float64, device=device)
     scalars[:, _ops.LanczosState.SCALE] = squared_norms(v).rsqrt()
     return Recurrence(v, v_prev, scalars)

@@ -19,7 +19,7 @@ _INT32_COLUMNS = 2**31
 
 
 def from_matrix(
-    matrix: Any,  # noqa: ANN401 - four libraries' matrices
+    matrix: Any,
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
@@ -161,8 +161,8 @@ def _check_symmetric(largest: float, asymmetry: float, dtype: torch.dtype) -> No
     allowed = torch.finfo(dtype).eps ** 0.5
     if asymmetry > allowed * largest:
         msg = (
-            f"{_WHERE}: matrix must be symmetric, but the largest |a_ij - a_ji| is {asymmetry / largest:.3g} of "
-            f"the largest entry (allowed: {allowed:.1g}). Use (A + A.T) / 2 if that is what you mean"
+            f"{_WHERE}: matrix must be symmetric, but the largest |a_ij - a_ji| is {asymmetry / largest:.3g} "
+            f"of the largest entry (allowed: {allowed:.1g}). Use (A + A.T) / 2 if that is what you mean"
         )
         raise ValueError(msg)
 
@@ -192,6 +192,6 @@ def _numeric(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind not in "fiubc":
         msg = f"{_WHERE}: matrix must hold numbers, got dtype {dtype}"
         raise TypeError(msg)
-    if dtype.kind in "iub" or dtype.itemsize > 8 and dtype.kind == "f":
+    if dtype.kind in "iub" or (dtype.itemsize > 8 and dtype.kind == "f"):
         return np.dtype(np.float64)
     return dtype.newbyteorder("=")

@@ -14,9 +14,7 @@ class Status(enum.Enum):
 
     COMPLETE = "All requested steps were taken."
     CONVERGED = "Every requested quantity reached its tolerance."
-    INVARIANT_SUBSPACE = (
-        "The residual vanished: the Krylov space is exhausted and the Ritz values are exact."
-    )
+    INVARIANT_SUBSPACE = "The residual vanished: the Krylov space is exhausted and the Ritz values are exact."
     NOISE_FLOOR = "Products with H are too noisy to go on: the error left is noise, not convergence."
     INTERRUPTED = "Stopped by the user. What was computed is valid and can be resumed."
     NONFINITE_OPERATOR = (

@@ -30,7 +30,9 @@ def register(kind: str, reader: Reader) -> None:
     _READERS[kind] = reader
 
 
-def write(path: str | os.PathLike[str], kind: str, description: Description, tensors: dict[str, Tensor]) -> None:
+def write(
+    path: str | os.PathLike[str], kind: str, description: Description, tensors: dict[str, Tensor]
+) -> None:
     """Write a results file beside ``path`` and rename it, so that an old file is replaced whole or kept.
 
     Raises
@@ -72,15 +74,20 @@ def read(path: str | os.PathLike[str]) -> tuple[Description, dict[str, Tensor]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        msg = f"load: {source} must be a results file of hesscope; it is of another kind, cut off or damaged"
-        raise ValueError(f"{msg} ({error})") from error
+        msg = (
+            f"load: {source} must be a results file of hesscope; it is of another kind, cut off or damaged "
+            f"({error})"
+        )
+        raise ValueError(msg) from error
     if "hesscope" not in metadata:
-        msg = f"load: {source} must be a results file of hesscope; it is a safetensors file of another program"
+        msg = (
+            f"load: {source} must be a results file of hesscope; it is a safetensors file of another program"
+        )
         raise ValueError(msg)
     return _verified(source, metadata, tensors), tensors
 
 
-def load(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - the kind is in the file
+def load(path: str | os.PathLike[str]) -> Any:
     """Load a result that was saved with its ``save`` method.
 
     Parameters
@@ -125,8 +132,8 @@ def _verified(source: Path, metadata: dict[str, str], tensors: dict[str, Tensor]
         raise ValueError(msg)  # noqa: TRY004 - the value of a file, not of an argument
     if schema > SCHEMA:
         msg = (
-            f"load: {source} has schema {schema}, newer than the {SCHEMA} this version reads. Update hesscope "
-            f"(the file was written by {description.get('versions')})"
+            f"load: {source} has schema {schema}, newer than the {SCHEMA} this version reads. Update "
+            f"hesscope (the file was written by {description.get('versions')})"
         )
         raise ValueError(msg)
     return dict(description)
@@ -137,7 +144,7 @@ def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         data = tensors[name].contiguous().view(-1)
         # Reinterpreted, not copied: the state of a run can be gigabytes.
-        crc = zlib.crc32(memoryview(data.view(torch.uint8).numpy()), crc) if data.numel() else crc
+        crc = zlib.crc32(data.view(torch.uint8).numpy().data, crc) if data.numel() else crc
     return f"{crc:08x}"
 
 

@@ -89,11 +89,11 @@ def spectral_density(
     Golub and Welsch (1969); Lin, Saad and Yang (2016); Chen, Trogdon and Ubaru (2021). Without
     reorthogonalisation: Greenbaum (1989), Knizhnerman (1996).
     """
-    settings = _settings(
-        operator, num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds
-    )
+    settings = _settings(operator, num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds)
     if keep_state and reorthogonalize == "full":
-        msg = f"{_WHERE}: keep_state must be False with reorthogonalize='full', whose state is the whole basis"
+        msg = (
+            f"{_WHERE}: keep_state must be False with reorthogonalize='full', whose state is the whole basis"
+        )
         raise ValueError(msg)
     density = measure(operator, settings, progress=progress, keep_state=keep_state)
     report(density)
@@ -150,7 +150,7 @@ def measure(
 
 
 def settled(settings: dict[str, Any], n: int) -> Callable[[Tensor, Tensor], bool] | None:
-    """Return the test of ``tol``: has the error bound stopped changing?"""
+    """Return the test of ``tol``, whether the error bound has stopped changing."""
     tol = settings["tol"]
     if tol is None:
         return None
@@ -183,7 +183,8 @@ def report(density: SpectralDensity) -> None:
     given = density.settings["bounds"]
     low, high = float(density.nodes.min()), float(density.nodes.max())
     if given is not None and not (given[0] - density.rounding <= low and high <= given[1] + density.rounding):
-        msg = f"{_WHERE}: bounds {given} do not hold the spectrum: Ritz values reach from {low:.6g} to {high:.6g}"
+        seen = f"Ritz values span ({low:.6g}, {high:.6g})"
+        msg = f"{_WHERE}: bounds {given} do not hold the spectrum, whose {seen}"
         warnings.warn(msg, RuntimeWarning, stacklevel=3)
 
 

@@ -55,8 +55,11 @@ def spectral_sum(rho: SpectralDensity, f: Callable[[Tensor], Tensor]) -> Estimat
             raise ValueError(msg)
         if not bool(values.isfinite().all()):
             worst = float(nodes[~values.isfinite()].min())
-            msg = f"spectral_sum: f must be finite on the spectrum, but is not at the node {worst:.6g}"
-            raise ValueError(f"{msg}. Shift the operator (hesscope.shifted), or choose an f defined there")
+            msg = (
+                f"spectral_sum: f must be finite on the spectrum, but is not at the node {worst:.6g}. Shift "
+                "the operator (hesscope.shifted), or choose an f that is defined there"
+            )
+            raise ValueError(msg)
         return values.double()
 
     values = rho.n * _sums(rho.quadrature, checked)
@@ -131,7 +134,8 @@ def _mass(rho: SpectralDensity, a: float, b: float, *, scale: float) -> Estimate
     upper = rho.n * (upper_cdf[:, 1] - lower_cdf[:, 0])
     unit = scale / rho.n
     low, high = unit * float(lower.mean()), unit * float(upper.mean())
-    interval = tuple(unit * end for end in count_interval(lower, upper, rho.n))
+    ends = count_interval(lower, upper, rho.n)
+    interval = (unit * ends[0], unit * ends[1])
     value = min(max(scale * float(at.mean()), interval[0]), interval[1])  # by rounding
     sampling = max(low - interval[0], interval[1] - high) if rho.num_probes > 1 else math.inf
     method = "weight of the nodes; sandwich of each probe, t- and chi-square intervals of its ends"
@@ -144,7 +148,7 @@ def _sums(q: quadrature.Quadrature, f: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _truncation(rho: SpectralDensity, functional: Callable[[quadrature.Quadrature], Tensor]) -> float:
-    """Change of a functional over the last five steps, 0 if every recurrence ended, inf if one step is all."""
+    """Change over the last five steps: 0 if every recurrence ended, inf if there is one step only."""
     if bool(rho.quadrature.ended.all()):
         return 0.0
     if rho.num_steps == 1:
@@ -172,5 +176,12 @@ def _make(
     known = math.isfinite(sampling) and math.isfinite(quadrature_error)
     error = (interval[1] - interval[0]) / 2 if known else math.inf
     return Estimate(
-        value, error, interval, rho.products, method, rho.status, sampling=sampling, quadrature=quadrature_error
+        value,
+        error,
+        interval,
+        rho.products,
+        method,
+        rho.status,
+        sampling=sampling,
+        quadrature=quadrature_error,
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hesscope.krylov.recurrence import Recurrence
 from hesscope.results import Band, Estimate, Status
-from hesscope.spectrum import bands, estimates, quadrature
+from hesscope.spectrum import bands, estimates, files, quadrature
 from hesscope.spectrum.bounds import SpectrumBounds, random_start_bounds
 
 
@@ -96,7 +96,8 @@ class SpectralDensity:
     def bounds(self) -> SpectrumBounds:
         """An interval that holds the spectrum: as given, exact, or probabilistic (see its ``method``)."""
         if self.settings.get("bounds") is not None:
-            return SpectrumBounds(*self.settings["bounds"], "given")
+            lower, upper = self.settings["bounds"]
+            return SpectrumBounds(lower, upper, "given")
         if bool(self.quadrature.ended.any()):
             return SpectrumBounds(float(self.nodes.min()), float(self.nodes.max()), "exact")
         return random_start_bounds(self.nodes, n=self.n, steps=self.num_steps)
@@ -204,11 +205,9 @@ class SpectralDensity:
         OSError
             If the file cannot be written; a file that was there before is intact.
         """
-        from hesscope.spectrum import files
-
         files.save(self, path, state=state)
 
-    def plot(self, **options: Any) -> Any:  # noqa: ANN401 - matplotlib's types
+    def plot(self, **options: Any) -> Any:
         """Draw the density with matplotlib (extra ``plot``); options as in ``hesscope.report.plot``."""
         from hesscope.report.plot import plot
 

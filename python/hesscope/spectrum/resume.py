@@ -118,8 +118,8 @@ def _check_operator(density: SpectralDensity, operator: SymmetricOperator) -> No
     allowed = 1e-3 if operator.dtype == torch.float32 else 1e-6
     if found.numel() < 2 or not bool((found - stored).abs().max() <= allowed * stored.abs().sum()):
         msg = (
-            f"{_WHERE}: operator must be the one that density was computed from, but the first step of probe 0 "
-            f"gives (alpha, beta) = {found.tolist()} where density has {stored.tolist()}; load the same "
+            f"{_WHERE}: operator must be the one that density was computed from, but the first step of probe "
+            f"0 gives (alpha, beta) = {found.tolist()} where density has {stored.tolist()}; load the same "
             "parameters and data"
         )
         raise ValueError(msg)
@@ -130,7 +130,7 @@ def _probe(density: SpectralDensity, operator: SymmetricOperator) -> Recurrence:
         1,
         density.n,
         seed=density.seed,
-        kind=str(density.settings["distribution"]),
+        kind=density.settings["distribution"],
         dtype=operator.dtype,
         device=operator.device,
     )
@@ -155,7 +155,7 @@ def _replayed(
 def _continued(
     density: SpectralDensity, operator: SymmetricOperator, state: Recurrence | None, *, progress: bool
 ) -> SpectralDensity:
-    assert state is not None  # noqa: S101 - the caller looked
+    assert state is not None
     there = Recurrence(
         state.v.to(operator.device), state.v_prev.to(operator.device), state.scalars.to(operator.device)
     ).copy()
