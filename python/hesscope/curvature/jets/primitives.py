@@ -217,4 +217,7 @@ _ELEMENTARY = [
     aten.glu_backward,
     aten.logsumexp,
     aten.native_dropout_backward,
+    aten.mish_backward,
+    aten._prelu_kernel,
+    aten._prelu_kernel_backward,
 ]

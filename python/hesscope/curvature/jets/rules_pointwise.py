@@ -24,10 +24,12 @@ Partials = Callable[[Call], list[Tensor | float]]
 def pointwise(call: Call, partials: Partials) -> Step:
     """Build the rule from a function that returns df/d(argument) of every argument that carries."""
     factors = tuple(partials(call))
-    dtype = call.out.dtype
+    out = call.out[0] if isinstance(call.out, tuple) else call.out
+    dtype = out.dtype
     if any(call.at(position).dtype != dtype for position in call.carries):
-        return functools.partial(_converted, factors, call.out.ndim, dtype)
-    return functools.partial(_combine, factors, call.out.ndim)
+        return functools.partial(_converted, factors, out.ndim, dtype)
+    step = functools.partial(_combine, factors, out.ndim)
+    return functools.partial(_in_tuple, step) if out is not call.out else step
 
 
 def _combine(factors: tuple[Tensor | float, ...], ndim: int, *coefficients: Tensor) -> Tensor:
@@ -44,6 +46,10 @@ def _combine(factors: tuple[Tensor | float, ...], ndim: int, *coefficients: Tens
     return out
 
 
+def _in_tuple(step: Step, *coefficients: Tensor) -> tuple[Tensor]:
+    return (step(*coefficients),)
+
+
 def _converted(
     factors: tuple[Tensor | float, ...], ndim: int, dtype: torch.dtype, *coefficients: Tensor
 ) -> Tensor:
@@ -51,7 +57,7 @@ def _converted(
 
 
 def _by_autograd(call: Call) -> list[Tensor | float]:
-    shape = call.out.shape
+    shape = (call.out[0] if isinstance(call.out, tuple) else call.out).shape
     leaves = [call.at(p).detach().expand(shape).requires_grad_() for p in call.carries]
     with torch.inference_mode(False), torch.enable_grad():
         out = call.target(*call.with_arguments(leaves), **call.kwargs)
@@ -104,6 +110,17 @@ def _exp(call: Call) -> list[Tensor | float]:
     return [call.out]
 
 
+def _silu_backward(call: Call) -> list[Tensor | float]:
+    """Return the derivatives of g * silu'(x), which autograd does not know."""
+    g, x = call.args[:2]
+    s = torch.sigmoid(x)
+    found: dict[Any, Callable[[], Tensor]] = {
+        0: lambda: s * (1 + x * (1 - s)),
+        1: lambda: g * s * (1 - s) * (2 + x * (1 - 2 * s)),
+    }
+    return [found[p]() for p in call.carries]
+
+
 def _scale(call: Call) -> list[Tensor | float]:
     """Return the derivative of x * c and x / c with a number c."""
     number = call.args[1]
@@ -115,9 +132,7 @@ _KNOWN_TO_AUTOGRAD: dict[Any, tuple[int, ...] | None] = {
     aten.gelu.default: None,
     aten.gelu_backward.default: None,
     aten.silu.default: None,
-    aten.silu_backward.default: None,
     aten.mish.default: None,
-    aten.mish_backward.default: None,
     aten.softplus.default: None,
     aten.softplus_backward.default: None,
     aten.elu.default: None,
@@ -166,7 +181,7 @@ _KNOWN_TO_AUTOGRAD: dict[Any, tuple[int, ...] | None] = {
     aten.xlogy.Tensor: None,
     aten.lerp.Scalar: None,
     aten.addcdiv.default: None,
-    aten.prelu.default: None,
+    aten._prelu_kernel.default: None,
 }
 
 
@@ -185,6 +200,7 @@ def _table() -> dict[Any, Rule]:
         aten.threshold_backward.default: rule(_threshold_backward, positions=(0,)),
         aten.tanh.default: rule(_tanh, reads_output=True),
         aten.sigmoid.default: rule(_sigmoid, reads_output=True),
+        aten.silu_backward.default: rule(_silu_backward),
         aten.exp.default: rule(_exp, reads_output=True),
         aten.log_sigmoid_forward.default: rule(_by_autograd, outputs=(0,)),
     }

@@ -67,7 +67,7 @@ def _log_softmax(call: Call) -> Step:
 
 
 def _log_softmax_step(p: Tensor, dim: int, t: Tensor) -> Tensor:
-    return torch.addcmul(t, p, (t * p).sum(dim, keepdim=True), value=-1)
+    return t - (t * p).sum(dim, keepdim=True)
 
 
 def _log_softmax_backward(call: Call) -> Step:
