@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from hesscope.curvature.jets.primitives import decompositions
+from hesscope.curvature.jets.stops import mark_stops
 from hesscope.curvature.jets.trace import Listing, listing
 from hesscope.objective import Objective
 from hesscope.objective.data import Batch, tensors
@@ -91,14 +92,15 @@ def capture(objective: Objective, batch: Batch, index: int) -> Captured:
     parameters = objective.parameter_set.tensors
 
     def gradient(*_: Tensor) -> list[Tensor | None]:
-        loss = objective.raw_loss(batch)
+        with mark_stops():
+            loss = objective.raw_loss(batch)
         return list(torch.autograd.grad(loss.reshape(()), parameters, allow_unused=True))
 
     with objective.evaluating(index), _elementary(objective):
         inputs = input_tensors(objective, batch)
         try:
             traced = make_fx(gradient, decompositions(), tracing_mode="real")(*inputs)
-            code = listing(traced, len(inputs))
+            code = listing(traced, len(inputs), len(parameters))
         except Exception as error:
             raise CaptureError(_reason(error)) from error
     return Captured(code, time.perf_counter() - start)
@@ -117,9 +119,12 @@ def _reason(error: Exception) -> str:
 @contextlib.contextmanager
 def _elementary(objective: Objective) -> Iterator[None]:
     """Choose implementations that consist of elementary operators."""
-    with contextlib.ExitStack() as stack:
+    fused = torch.backends.mkldnn.enabled  # type: ignore[attr-defined]
+    try:
         if any(isinstance(module, nn.RNNBase) for module in objective.state.modules):
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        yield
+            torch._C._set_mkldnn_enabled(False)  # type: ignore[attr-defined]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch._C._set_mkldnn_enabled(fused)  # type: ignore[attr-defined]

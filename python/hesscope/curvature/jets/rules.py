@@ -8,6 +8,7 @@ import torch
 
 from hesscope.curvature.jets import rules_bilinear, rules_linear, rules_pointwise, rules_structured
 from hesscope.curvature.jets.call import Rule
+from hesscope.curvature.jets.trace import stop
 
 aten = torch.ops.aten
 
@@ -18,6 +19,7 @@ RULES: dict[Any, Rule] = (
 # Operators whose derivative is zero wherever there is one.
 CONSTANT: frozenset[Any] = frozenset(
     [
+        stop,
         aten.ones_like.default,
         aten.zeros_like.default,
         aten.empty_like.default,

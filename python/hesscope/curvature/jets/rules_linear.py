@@ -310,7 +310,12 @@ _SHAPES: dict[Callable[[Call], Step], list[Any]] = {
     _transpose: [aten.t.default, aten.transpose.int],
     _permute: [aten.permute.default],
     _at_dimension: [aten.slice.Tensor, aten.select.int, aten.cumsum.default, aten.narrow.default],
-    _split: [aten.split.Tensor, aten.split_with_sizes.default],
+    _split: [
+        aten.split.Tensor,
+        aten.split_with_sizes.default,
+        aten.unsafe_split.Tensor,
+        aten.unsafe_split_with_sizes.default,
+    ],
     _unbind: [aten.unbind.int],
     _unchanged: [aten.neg.default, aten.tril.default, aten.triu.default],
     _reduce: [aten.sum.default, aten.sum.dim_IntList, aten.mean.default, aten.mean.dim],

@@ -73,15 +73,23 @@ def is_random(target: Any) -> bool:
     return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
 
 
-def listing(module: fx.GraphModule, inputs: int) -> Listing:
-    """Translate a traced graph.
+STOPS = "hesscope_stops"  # in a traced node's meta: autograd takes the result for a constant
+
+
+def stop(x: Any) -> Any:
+    """Return a tensor as it is; nothing is differentiated through this."""
+    return x
+
+
+def listing(module: fx.GraphModule, inputs: int, selected: int) -> Listing:
+    """Translate a traced graph, whose first ``selected`` inputs are the parameters.
 
     Raises
     ------
     NotImplementedError
         If an operator writes into a tensor that something else sees as well.
     """
-    builder = _Builder(module, inputs)
+    builder = _Builder(module, inputs, selected)
     for node in module.graph.nodes:
         builder.add(node)
     return _without_unused(builder.result)
@@ -90,8 +98,9 @@ def listing(module: fx.GraphModule, inputs: int) -> Listing:
 class _Builder:
     """Hash-consing: an instruction that was seen before is not emitted again."""
 
-    def __init__(self, module: fx.GraphModule, inputs: int) -> None:
+    def __init__(self, module: fx.GraphModule, inputs: int, selected: int) -> None:
         self.module = module
+        self.moves = set(range(selected))  # results that depend on the parameters
         self.result = Listing(inputs)
         self.known: dict[fx.Node, Any] = {}
         self.seen: dict[Hashable, Ref] = {}
@@ -107,7 +116,10 @@ class _Builder:
             found = [self.known[n] if isinstance(n, fx.Node) else None for n in node.args[0]]  # type: ignore[union-attr, misc]
             self.result.outputs = [None if ref is None else ref.index for ref in found]
         else:
-            self.known[node] = self._operator(node)
+            result = self._operator(node)
+            if node.meta.get(STOPS) and isinstance(result, Ref) and result.index in self.moves:
+                result = self._emit(stop, (result,), {}, _value(node))
+            self.known[node] = result
 
     def _result(self, value: Any) -> Ref:
         self.result.shapes.append(value)
@@ -126,22 +138,26 @@ class _Builder:
         kwargs = fx.map_arg(dict(node.kwargs), self.known.__getitem__)
         target = node.target
         if isinstance(target, torch._ops.OpOverload):
+            args, kwargs = _complete(target, args, kwargs)
             if target._schema.is_mutable:
                 target = self._functional(node)
-            args, kwargs = _complete(target, args, kwargs)
         same = self._simplified(target, args, _value(node))
         if same is not None:
             return same
-        key = None if is_random(target) else (target, _frozen(args), _frozen(kwargs))
-        if key is None or key not in self.seen:
-            ref = self._result(_value(node))
-            instruction = Instruction(ref.index, target, args, kwargs, _value(node))
-            self.result.code.append(instruction)
-            self.producers[ref.index] = instruction
-            if key is None:
-                return ref
-            self.seen[key] = ref
-        return self.seen[key]
+        return self._emit(target, args, kwargs, _value(node))
+
+    def _emit(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Ref:
+        key = (target, _frozen(args), _frozen(kwargs))
+        if not is_random(target) and key in self.seen:
+            return self.seen[key]
+        ref = self._result(value)
+        instruction = Instruction(ref.index, target, args, kwargs, value)
+        self.result.code.append(instruction)
+        self.producers[ref.index] = instruction
+        if target is not stop and not self.moves.isdisjoint(references(args)):
+            self.moves.add(ref.index)
+        self.seen[key] = ref
+        return ref
 
     def _functional(self, node: fx.Node) -> Any:
         """Return the operator that writes a new tensor, if nobody else sees the old one."""
