@@ -187,6 +187,23 @@ def _batch_norm_backward(
     return dx, dw, g.sum(dims) if mask[2] else None
 
 
+def _variance(
+    x: Tensor, dim: Sequence[int] | None = None, *, correction: float | None = None, keepdim: bool = False
+) -> Tensor:
+    dims = list(dim) if dim else list(range(x.ndim))
+    count = 1
+    for d in dims:
+        count *= x.shape[d]
+    centred = x - x.mean(dims, keepdim=True)
+    return (centred * centred).sum(dims, keepdim=keepdim) / (count - (1 if correction is None else correction))
+
+
+def _deviation(
+    x: Tensor, dim: Sequence[int] | None = None, *, correction: float | None = None, keepdim: bool = False
+) -> Tensor:
+    return _variance(x, dim, correction=correction, keepdim=keepdim).sqrt()
+
+
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """Return what ``make_fx`` replaces while it captures: norms by our primitives, losses by elements."""
     table: dict[Any, Callable[..., Any]] = dict(get_decompositions(_ELEMENTARY))
@@ -197,6 +214,8 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         aten.native_group_norm_backward.default: _group_norm_backward,
         aten.native_batch_norm.default: _batch_norm,
         aten.native_batch_norm_backward.default: _batch_norm_backward,
+        aten.var.correction: _variance,
+        aten.std.correction: _deviation,
     }
     return table
 
@@ -218,6 +237,8 @@ _ELEMENTARY = [
     aten.logsumexp,
     aten.native_dropout_backward,
     aten.mish_backward,
+    aten.hardsigmoid_backward,
+    aten.linalg_vector_norm,
     aten._prelu_kernel,
     aten._prelu_kernel_backward,
 ]

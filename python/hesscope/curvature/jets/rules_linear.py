@@ -290,6 +290,8 @@ LOOPED: dict[Any, tuple[int, ...]] = {
     aten.avg_pool3d_backward.default: (0,),
     aten.max_pool2d_with_indices_backward.default: (0,),
     aten.adaptive_max_pool2d_backward.default: (0,),
+    aten.upsample_nearest2d_backward.default: (0,),
+    aten.upsample_bilinear2d_backward.default: (0,),
     aten.reflection_pad1d_backward.default: (0,),
     aten.reflection_pad2d_backward.default: (0,),
     aten.replication_pad2d_backward.default: (0,),
