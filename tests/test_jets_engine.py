@@ -8,7 +8,6 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
-from jets_cases import RELATIVE, assert_agrees, vectors
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -16,6 +15,7 @@ from hesscope.curvature import hessian
 from hesscope.curvature.jets.capture import CaptureError
 from hesscope.curvature.jets.engine import JetsHessian
 from hesscope.objective import Objective
+from jets_cases import RELATIVE, assert_agrees, vectors
 
 
 def problem(rows=12):
@@ -152,7 +152,7 @@ def test_bad_losses_are_refused_as_by_the_other_engine():
     for loss, message in (
         (lambda m, b: m(b[0]).sum() * float("nan"), "must be finite"),
         (lambda m, b: m(b[0]), "must return a scalar"),
-        (lambda m, b: b[0].sum(), "must depend on the selected parameters"),
+        (lambda _, b: b[0].sum(), "must depend on the selected parameters"),
     ):
         objective = Objective(model, loss, data)
         with pytest.raises(ValueError, match=message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+
 from jets_cases import assert_agrees, function_objective, positive, smooth
 
 INDEX = torch.tensor([[0, 2, 1], [2, 2, 0]])
@@ -148,7 +149,9 @@ SHAPES = {
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes_indices_and_reductions(name):
     # rounding to float32 in between: derivatives are those of the rounded numbers
-    assert_agrees(function_objective(SHAPES[name], smooth(2, 3, 4)), relative=1e-6 if name == "convert" else 1e-10)
+    assert_agrees(
+        function_objective(SHAPES[name], smooth(2, 3, 4)), relative=1e-6 if name == "convert" else 1e-10
+    )
 
 
 @pytest.mark.parametrize("name", ["transpose", "view", "sum_dims", "softmax", "cat"])
@@ -250,14 +253,18 @@ def test_norms(name):
 
 @pytest.mark.parametrize("padding_idx", [None, 2])
 def test_embeddings(padding_idx):
-    assert_agrees(function_objective(lambda w: F.embedding(INDEX, w, padding_idx=padding_idx) ** 2, smooth(4, 3)))
+    assert_agrees(
+        function_objective(lambda w: F.embedding(INDEX, w, padding_idx=padding_idx) ** 2, smooth(4, 3))
+    )
 
 
 TARGET = torch.tensor([0, 2, 1, -100, 1])
 LOSSES = {
     "cross_entropy": lambda x: F.cross_entropy(x, TARGET),
     "cross_entropy_sum": lambda x: F.cross_entropy(x, TARGET, reduction="sum"),
-    "cross_entropy_weights": lambda x: F.cross_entropy(x, TARGET, weight=torch.tensor([0.3, 1.0, 2.0]).double()),
+    "cross_entropy_weights": lambda x: F.cross_entropy(
+        x, TARGET, weight=torch.tensor([0.3, 1.0, 2.0]).double()
+    ),
     "cross_entropy_smooth": lambda x: F.cross_entropy(x, TARGET, label_smoothing=0.1),
     "cross_entropy_probabilities": lambda x: F.cross_entropy(x, torch.full((5, 3), 1 / 3).double()),
     "cross_entropy_2d": lambda x: F.cross_entropy(x.view(1, 3, 5), TARGET[None].abs() % 3),

@@ -13,9 +13,9 @@ import statistics
 
 import torch
 import torch.nn.functional as F
-from harness import arguments, environment, interleaved, median_ratio, record
 from torch import Tensor, nn
 
+from harness import arguments, environment, interleaved, median_ratio, record
 from hesscope.curvature import hessian
 from hesscope.objective import Objective
 
@@ -110,7 +110,8 @@ def measure(case: str, vectors: list[int], repeats: int) -> list[dict[str, objec
         first, second = (h.rows(probes) for h in engines.values())
         error = float((first - second).norm() / second.norm())
         if error > 2**14 * torch.finfo(torch.float32).eps:  # two float32 evaluations of a deep model
-            raise SystemExit(f"{case}: products are off by {error:.1e}")
+            msg = f"{case}: products are off by {error:.1e}"
+            raise SystemExit(msg)
         jobs = {"gradient": functools.partial(gradient, model, batch)}
         jobs |= {name: functools.partial(h.rows, probes) for name, h in engines.items()}
         seconds = interleaved(jobs, repeats)

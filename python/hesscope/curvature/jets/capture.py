@@ -119,12 +119,12 @@ def _reason(error: Exception) -> str:
 @contextlib.contextmanager
 def _elementary(objective: Objective) -> Iterator[None]:
     """Choose implementations that consist of elementary operators."""
-    fused = torch.backends.mkldnn.enabled  # type: ignore[attr-defined]
+    fused = torch._C._get_mkldnn_enabled()
     try:
         if any(isinstance(module, nn.RNNBase) for module in objective.state.modules):
-            torch._C._set_mkldnn_enabled(False)  # type: ignore[attr-defined]
+            torch._C._set_mkldnn_enabled(False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        torch._C._set_mkldnn_enabled(fused)  # type: ignore[attr-defined]
+        torch._C._set_mkldnn_enabled(fused)

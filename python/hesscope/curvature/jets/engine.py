@@ -111,8 +111,8 @@ class JetsHessian(PlannedHessian):
             f"{', '.join(map(str, moving))} operators that depend on the vectors",
             f"batches: {plan.count}, {plan.merging}{reading}",
             f"values: {kept} of {total} batches kept{again}",
-            f"memory: {self.memory / 2**20:.1f} MiB held of a budget of {self.memory_budget / 2**20:.1f} MiB; "
-            f"{probe / 2**20:.1f} MiB for each vector of a call",
+            f"memory: {self.memory / 2**20:.1f} MiB held of a budget of {self.memory_budget / 2**20:.1f} MiB"
+            f"; {probe / 2**20:.1f} MiB for each vector of a call",
             "cost of a product: about 2 gradients, 3 of a batch that is computed again",
         ]
         return "\n".join(lines)

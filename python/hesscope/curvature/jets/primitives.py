@@ -24,7 +24,7 @@ _LIBRARY.define("normalize_backward(Tensor g, Tensor y, Tensor rstd, int[] dims)
 
 def normalize(x: Tensor, dims: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return ((x - mean) * rstd, mean, rstd) over ``dims``, the moments with dimensions of length 1."""
-    variance, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
+    variance, mean = torch.var_mean(x, list(dims), correction=0, keepdim=True)
     rstd = torch.rsqrt(variance + eps)
     return (x - mean).mul_(rstd), mean, rstd
 
@@ -41,8 +41,9 @@ def normalize_backward(g: Tensor, y: Tensor, rstd: Tensor, dims: Sequence[int]) 
 
 def project(u: Tensor, y: Tensor, dims: Sequence[int]) -> Tensor:
     """Return u - mean(u) - y * mean(y * u), a new tensor; negative ``dims``, so ``u`` may have more."""
-    along = (y * u).mean(dims, keepdim=True)
-    return (u - u.mean(dims, keepdim=True)).addcmul_(y, along, value=-1)
+    places = list(dims)
+    along = (y * u).mean(places, keepdim=True)
+    return (u - u.mean(places, keepdim=True)).addcmul_(y, along, value=-1)
 
 
 for _name, _function in (
@@ -90,7 +91,7 @@ def _layer_norm_backward(
 
 
 def _sum(x: Tensor, dims: Sequence[int]) -> Tensor:
-    return x.sum(dims) if dims else x
+    return x.sum(list(dims)) if dims else x
 
 
 def _group_norm(
@@ -195,7 +196,9 @@ def _variance(
     for d in dims:
         count *= x.shape[d]
     centred = x - x.mean(dims, keepdim=True)
-    return (centred * centred).sum(dims, keepdim=keepdim) / (count - (1 if correction is None else correction))
+    return (centred * centred).sum(dims, keepdim=keepdim) / (
+        count - (1 if correction is None else correction)
+    )
 
 
 def _deviation(

@@ -342,8 +342,8 @@ _SHAPES: dict[Callable[[Call], Step], list[Any]] = {
 
 def _table() -> dict[Any, Rule]:
     rules = {target: Rule(build, reads=False) for build, targets in _SHAPES.items() for target in targets}
-    for target in (aten.clone, aten.alias, aten.detach, aten.lift_fresh, aten.lift_fresh_copy):
-        rules[target.default] = Rule(lambda _: _identity, reads=False)
+    for packet in (aten.clone, aten.alias, aten.detach, aten.lift_fresh, aten.lift_fresh_copy):
+        rules[packet.default] = Rule(lambda _: _identity, reads=False)
     rules[aten.expand.default] = Rule(
         lambda call: functools.partial(_expand, tuple(call.out.shape)), reads=False
     )

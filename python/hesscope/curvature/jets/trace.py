@@ -113,7 +113,7 @@ class _Builder:
         elif node.op == "get_attr":
             self.known[node] = self._constant(str(node.target))
         elif node.op == "output":
-            found = [self.known[n] if isinstance(n, fx.Node) else None for n in node.args[0]]  # type: ignore[union-attr, misc]
+            found = [self.known[n] if isinstance(n, fx.Node) else None for n in node.args[0]]  # type: ignore[union-attr]
             self.result.outputs = [None if ref is None else ref.index for ref in found]
         else:
             result = self._operator(node)
@@ -162,6 +162,8 @@ class _Builder:
     def _functional(self, node: fx.Node) -> Any:
         """Return the operator that writes a new tensor, if nobody else sees the old one."""
         target: Any = node.target
+        if target in _METADATA:  # no entry changes
+            return _METADATA[target]
         packet, name = target.overloadpacket.__name__, target._overloadname
         base = node.args[0]
         found = None
@@ -170,7 +172,7 @@ class _Builder:
         elif packet.endswith("_") and not packet.endswith("__"):
             found = getattr(getattr(aten, packet[:-1], None), name, None)
         if found is None or not isinstance(base, fx.Node) or self._seen_elsewhere(base, node):
-            msg = f"{target} writes into a tensor that is used elsewhere (line: {_line(node)})"
+            msg = f"{target} writes into a tensor that is used elsewhere, or into a part of one"
             raise NotImplementedError(msg)
         return found
 
@@ -216,6 +218,14 @@ class _Builder:
             found = self.producers.get(found.args[0].index)
         return found
 
+
+_METADATA = {
+    aten.transpose_.default: aten.transpose.int,
+    aten.t_.default: aten.t.default,
+    aten.unsqueeze_.default: aten.unsqueeze.default,
+    aten.squeeze_.dim: aten.squeeze.dim,
+    aten.detach_.default: aten.detach.default,
+}
 
 _RESHAPES = {
     aten.view.default,
@@ -266,11 +276,6 @@ def _is_view(node: fx.Node) -> bool:
     return any(result.alias_info is not None for result in schema.returns)
 
 
-def _line(node: fx.Node) -> str:
-    lines = [line for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "unknown"
-
-
 def _without_unused(result: Listing) -> Listing:
     live = {i for i in result.outputs if i is not None}
     kept = []
@@ -282,5 +287,3 @@ def _without_unused(result: Listing) -> Listing:
     result.code = kept[::-1]
     result.constants = {i: t for i, t in result.constants.items() if i in live}
     return result
-
-

@@ -14,7 +14,9 @@ from hesscope.objective import Objective
 from hesscope.objective.data import Batch
 
 
-def check_gradient(objective: Objective, captured: Sequence[Tensor | None], expected: Tensor, index: int) -> None:
+def check_gradient(
+    objective: Objective, captured: Sequence[Tensor | None], expected: Tensor, index: int
+) -> None:
     """Raise unless the captured gradient of a batch is autograd's ``expected [n]``.
 
     It is not if the path through the Python code depends on values in a way that tracing cannot see.
@@ -38,7 +40,9 @@ def check_gradient(objective: Objective, captured: Sequence[Tensor | None], expe
     raise CaptureError(msg)
 
 
-def check_product(objective: Objective, prepared: Prepared, batch: Batch, index: int, gradient: Tensor) -> None:
+def check_product(
+    objective: Objective, prepared: Prepared, batch: Batch, index: int, gradient: Tensor
+) -> None:
     """Raise unless a product with the batch's H is that of double backward, once per captured gradient.
 
     Costs a product by double backward (about 4 gradients); where there is none, nothing is checked.
