@@ -28,7 +28,6 @@ POINTWISE = {
     "hardswish": F.hardswish,
     "relu6": F.relu6,
     "logsigmoid": F.logsigmoid,
-    "softsign": F.softsign,
     "exp": torch.exp,
     "expm1": torch.expm1,
     "sin": torch.sin,

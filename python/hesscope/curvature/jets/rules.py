@@ -6,14 +6,24 @@ from typing import Any
 
 import torch
 
-from hesscope.curvature.jets import rules_bilinear, rules_linear, rules_pointwise, rules_structured
+from hesscope.curvature.jets import (
+    rules_bilinear,
+    rules_indexing,
+    rules_linear,
+    rules_pointwise,
+    rules_structured,
+)
 from hesscope.curvature.jets.call import Rule
 from hesscope.curvature.jets.trace import stop
 
 aten = torch.ops.aten
 
 RULES: dict[Any, Rule] = (
-    rules_linear.TABLE | rules_bilinear.TABLE | rules_pointwise.TABLE | rules_structured.TABLE
+    rules_linear.TABLE
+    | rules_indexing.TABLE
+    | rules_bilinear.TABLE
+    | rules_pointwise.TABLE
+    | rules_structured.TABLE
 )
 
 # Operators whose derivative is zero wherever there is one.

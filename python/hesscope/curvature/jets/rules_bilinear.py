@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hesscope.curvature.jets.call import Call, Rule, Step
-from hesscope.curvature.jets.rules_linear import loop
+from hesscope.curvature.jets.rules_indexing import loop
 
 aten = torch.ops.aten
 
