@@ -140,6 +140,44 @@ def test_an_operator_without_a_rule_is_named():
         hessian(objective, engine="jets") @ vectors(1, objective.n)[0]
 
 
+def test_complex_numbers_have_no_rules():
+    model, x, y = problem()
+    objective = Objective(model, lambda m, b: torch.complex(m(b[0]), m(b[0])).abs().sum(), (x, y))
+    with pytest.raises(CaptureError, match=r"no rule for aten\.complex"):
+        hessian(objective, engine="jets") @ vectors(1, objective.n)[0]
+
+
+def test_a_number_of_the_model_that_has_changed_is_captured_anew():
+    model, x, y = problem()
+    model.temperature = 1.0
+    objective = Objective(model, lambda m, b: F.cross_entropy(m(b[0]) / m.temperature, b[1]), (x, y))
+    h = assert_agrees(objective)
+    model.temperature = 3.0
+    with torch.no_grad():
+        model[0].weight.add_(0.1)
+    v = vectors(2, objective.n)
+    expected = hessian(objective, engine="autograd").rows(v)
+    assert (h.rows(v) - expected).norm() <= 1e-10 * expected.norm()
+
+
+def test_activation_checkpointing_is_seen_through():
+    from torch.utils.checkpoint import checkpoint
+
+    model, x, y = problem()
+
+    def loss(m, batch):
+        return F.cross_entropy(m[3](checkpoint(m[:3], batch[0], use_reentrant=False)), batch[1])
+
+    assert_agrees(Objective(model, loss, (x, y)))
+
+
+def test_a_parameter_without_entries():
+    model, x, y = problem()
+    model.register_parameter("empty", nn.Parameter(torch.empty(0, 3, dtype=torch.float64)))
+    loss = lambda m, b: F.cross_entropy(m(b[0]), b[1]) + m.empty.sum()  # noqa: E731
+    assert_agrees(Objective(model, loss, (x, y)))
+
+
 def test_writing_into_a_tensor_that_is_read_elsewhere_is_refused():
     model, x, y = problem()
 

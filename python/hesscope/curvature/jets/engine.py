@@ -65,7 +65,8 @@ class JetsHessian(PlannedHessian):
         super().__init__(objective, memory_budget=memory_budget)
         self._programs: dict[Hashable, Program] = {}
         self._prepared: dict[int, Prepared] = {}
-        self._verified: set[int] = set()
+        self._verified: set[int] = set()  # batches whose gradient was checked since the last change
+        self._trusted: set[Hashable] = set()  # signatures of those
         self._may_fall_back = fallback == "autograd"
         self._fallback: AutogradHessian | None = None
         self.capture_seconds = 0.0
@@ -87,6 +88,7 @@ class JetsHessian(PlannedHessian):
         super().release()
         self._prepared.clear()
         self._verified.clear()
+        self._trusted.clear()
         if self._fallback is not None:
             self._fallback.release()
 
@@ -174,25 +176,46 @@ class JetsHessian(PlannedHessian):
     def _prepare(self, number: int, group: Group, batch: Batch) -> Prepared:
         """Compute the values of a batch; the first time, check them against autograd."""
         index = group.entries[0].index
-        expected = None
-        if number not in self._verified:
-            expected = torch.zeros(self.objective.n, dtype=self.dtype, device=self.device)
-            self.objective.add_gradient(expected, batch, index, 1.0)
         key = signature(self.objective, batch)
-        new = key not in self._programs
-        if new:
-            captured = capture(self.objective, batch, index)
-            self.capture_seconds += captured.seconds
-            program = Program(captured.code, self.objective.parameter_set.numels)
-        else:
-            program = self._programs[key]
+        if number in self._verified:
+            return self._evaluate(self._programs[key], batch, index, None)
+        expected = torch.zeros(self.objective.n, dtype=self.dtype, device=self.device)
+        self.objective.add_gradient(expected, batch, index, 1.0)
+        prepared = self._recall(key, batch, index, expected)
+        if prepared is None:
+            program = self._capture(batch, index)
+            prepared = self._evaluate(program, batch, index, expected)
+            check_product(self.objective, prepared, batch, index, expected)
+            self._programs[key] = program
+        self._trusted.add(key)
+        self._verified.add(number)
+        return prepared
+
+    def _recall(self, key: Hashable, batch: Batch, index: int, expected: Tensor) -> Prepared | None:
+        """Use what was captured for a signature; None if there is nothing, or if it is out of date.
+
+        Out of date is what was right before a change: the model may have numbers of its own (a
+        temperature) that are part of the captured gradient.
+        """
+        program = self._programs.get(key)
+        if program is None:
+            return None
+        try:
+            return self._evaluate(program, batch, index, expected)
+        except CaptureError:
+            if key in self._trusted:
+                raise
+            return None
+
+    def _capture(self, batch: Batch, index: int) -> Program:
+        captured = capture(self.objective, batch, index)
+        self.capture_seconds += captured.seconds
+        return Program(captured.code, self.objective.parameter_set.numels)
+
+    def _evaluate(self, program: Program, batch: Batch, index: int, expected: Tensor | None) -> Prepared:
         with self.objective.evaluating(index), torch.no_grad():
             inputs = input_tensors(self.objective, batch)
             prepared, gradient = program.prepare(inputs, gradient=expected is not None)
         if expected is not None and gradient is not None:
             check_gradient(self.objective, gradient, expected, index)
-            if new:
-                check_product(self.objective, prepared, batch, index, expected)
-            self._verified.add(number)
-        self._programs[key] = program
         return prepared

@@ -157,7 +157,8 @@ def _carriers(
 
 
 def _is_float(value: Any) -> bool:
-    return isinstance(value, Shape) and value.dtype.is_floating_point
+    """Tell whether a result can depend on the parameters smoothly; complex ones, for they have no rules."""
+    return isinstance(value, Shape) and (value.dtype.is_floating_point or value.dtype.is_complex)
 
 
 def _floats(value: Any) -> bool:

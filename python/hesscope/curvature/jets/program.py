@@ -163,8 +163,8 @@ class Prepared:
         )
         for number, (piece, target) in enumerate(parts):
             shape = shapes[number].shape
-            values[number] = piece.view(-1, *shape).to(shapes[number].dtype)
-            targets.append(target.view(-1, *shape))
+            values[number] = piece.view(len(piece), *shape).to(shapes[number].dtype)
+            targets.append(target.view(len(piece), *shape))
         fresh = set(range(len(targets))) if overwrite else set()
         for source, parameter in program.parts.direct:
             _add(targets[parameter], values[source], scale, parameter in fresh)
