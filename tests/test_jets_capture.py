@@ -74,6 +74,7 @@ def test_signatures_tell_apart_what_a_graph_cannot_share():
     assert len(found) == len(others)
     assert same not in found
     assert signature(objective, (x, y, 1)) != signature(objective, (x, y, 2))
+    assert signature(objective, (x, x)) != signature(objective, (x, x.clone()))
     model.eval()
     assert signature(objective, (x, y)) != same
 
