@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 import torch
 from torch import Tensor
 
-from hesscope.curvature.fingerprint import fingerprint
 from hesscope.curvature.graph import build_graph
-from hesscope.curvature.memory import available_memory
-from hesscope.curvature.merge import join, merge_small
-from hesscope.curvature.plan import Plan, read_plan
-from hesscope.objective import Objective
-from hesscope.operators import SymmetricOperator
+from hesscope.curvature.merge import join
+from hesscope.curvature.planned import PlannedHessian
 
 
-class AutogradHessian(SymmetricOperator):
+class AutogradHessian(PlannedHessian):
     """The Hessian of an objective, by differentiating its gradient once more.
 
     Works wherever double backward does. The gradient's graph of every batch is kept between calls
@@ -47,36 +41,12 @@ class AutogradHessian(SymmetricOperator):
     bfloat16. A NaN in a product is returned as it is.
     """
 
-    def __init__(self, objective: Objective, *, memory_budget: int | None = None) -> None:
-        super().__init__(objective.n, dtype=objective.dtype, device=objective.device)
-        if memory_budget is None:
-            memory_budget = available_memory(self.device) // 2
-        if memory_budget < 0:
-            msg = f"hessian: memory_budget must not be negative, got {memory_budget}"
-            raise ValueError(msg)
-        self.objective = objective
-        self.memory_budget = memory_budget
-        self._plan: Plan | None = None
-        self._key: Hashable = None
-
     @property
     def memory(self) -> int:
         """Bytes that kept graphs and batches occupy now."""
         if self._plan is None:
             return 0
         return self._plan.held + sum(g.graph.size for g in self._plan.groups if g.graph is not None)
-
-    def release(self) -> None:
-        """Free all graphs and batches; the next product builds them again."""
-        self._plan = None
-        self._key = None
-
-    def fingerprint(self) -> Hashable:
-        """Return a key of weights, buffers, modes and data; see ``SymmetricOperator.fingerprint``.
-
-        Data that comes from a DataLoader is not part of it: it is read once and kept.
-        """
-        return fingerprint(self.objective)
 
     def description(self) -> dict[str, object]:
         """Return what a results file says about the operator."""
@@ -123,15 +93,3 @@ class AutogradHessian(SymmetricOperator):
         if self.objective.l2 != 0:
             out.add_(vectors, alpha=self.objective.l2)
         return out
-
-    def _current_plan(self) -> Plan:
-        key = self.fingerprint()
-        plan = self._plan
-        if plan is not None and self._key == (key, plan.held_key()):
-            return plan
-        self.release()
-        plan = read_plan(self.objective, self.memory_budget)
-        merge_small(plan, self.memory_budget - plan.held)
-        self._key = (key, plan.held_key())
-        self._plan = plan
-        return plan

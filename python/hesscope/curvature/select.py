@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from hesscope.curvature.autograd import AutogradHessian
+from hesscope.curvature.planned import PlannedHessian
 from hesscope.objective import Objective
 
 
 def hessian(
     objective: Objective, *, engine: str = "auto", memory_budget: int | None = None
-) -> AutogradHessian:
+) -> PlannedHessian:
     """Return the Hessian of an objective as an operator.
 
     Parameters
@@ -16,14 +17,15 @@ def hessian(
     objective
         What is differentiated.
     engine
-        "autograd" (double backward) or "auto", which is the same today.
+        "jets" (coefficients through the captured gradient; an error where that is impossible),
+        "autograd" (double backward) or "auto", which is "autograd" today.
     memory_budget
-        Bytes that graphs and batches may occupy between products; half of the memory that is free
-        when the operator is made by default, 0 to keep nothing.
+        Bytes that may be occupied between products; half of the memory that is free when the operator
+        is made by default, 0 to keep nothing.
 
     Returns
     -------
-    AutogradHessian
+    PlannedHessian
         A symmetric operator with n = ``objective.n``. Nothing is computed before the first product.
 
     Raises
@@ -36,7 +38,11 @@ def hessian(
     if not isinstance(objective, Objective):
         msg = f"hessian: objective must be an Objective, got {type(objective).__name__}"
         raise TypeError(msg)
-    if engine not in ("auto", "autograd"):
-        msg = f"hessian: engine must be 'auto' or 'autograd', got {engine!r}"
+    if engine not in ("auto", "jets", "autograd"):
+        msg = f"hessian: engine must be 'auto', 'jets' or 'autograd', got {engine!r}"
         raise ValueError(msg)
+    if engine == "jets":
+        from hesscope.curvature.jets.engine import JetsHessian  # importing fx takes half a second
+
+        return JetsHessian(objective, memory_budget=memory_budget)
     return AutogradHessian(objective, memory_budget=memory_budget)

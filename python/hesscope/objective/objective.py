@@ -199,13 +199,17 @@ class Objective:
         ValueError
             If the loss is no scalar, not finite, or depends on no selected parameter.
         """
-        if self.criterion is not None:
-            inputs, target = batches.split(batch)
-            loss = self.criterion.function(batches.call(self.model, inputs), target)
-        else:
-            loss = self._loss(self.model, batch)
+        loss = self.raw_loss(batch)
         check_loss(loss, index)
         return loss.reshape(())
+
+    def raw_loss(self, batch: Batch) -> Tensor:
+        """Return what the user's loss returns for one batch, unchecked: no value is read from it."""
+        if self.criterion is not None:
+            inputs, target = batches.split(batch)
+            return self.criterion.function(batches.call(self.model, inputs), target)
+        loss: Tensor = self._loss(self.model, batch)
+        return loss
 
     def confirm(self, batch: Batch, index: int, value: float) -> None:
         """On first use, evaluate the batch again and raise ValueError if its loss is another.

@@ -1,0 +1,1 @@
+"""The jets engine: Taylor coefficients of K vectors through the captured gradient."""

@@ -1,0 +1,55 @@
+"""The table of all rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from hesscope.curvature.jets import (
+    rules_bilinear,
+    rules_indexing,
+    rules_linear,
+    rules_pointwise,
+    rules_structured,
+)
+from hesscope.curvature.jets.call import Rule
+from hesscope.curvature.jets.trace import stop
+
+aten = torch.ops.aten
+
+RULES: dict[Any, Rule] = (
+    rules_linear.TABLE
+    | rules_indexing.TABLE
+    | rules_bilinear.TABLE
+    | rules_pointwise.TABLE
+    | rules_structured.TABLE
+)
+
+# Operators whose derivative is zero wherever there is one.
+CONSTANT: frozenset[Any] = frozenset(
+    [
+        stop,
+        aten.ones_like.default,
+        aten.zeros_like.default,
+        aten.empty_like.default,
+        aten.full_like.default,
+        aten.rand_like.default,
+        aten.randn_like.default,
+        aten.new_zeros.default,
+        aten.new_ones.default,
+        aten.new_empty.default,
+        aten.new_full.default,
+        aten.zero.default,
+        aten.fill.Scalar,
+        aten.sign.default,
+        aten.sgn.default,
+        aten.floor.default,
+        aten.ceil.default,
+        aten.round.default,
+        aten.trunc.default,
+        aten.heaviside.default,
+        aten.bernoulli.p,
+        aten.bernoulli.default,
+    ]
+)

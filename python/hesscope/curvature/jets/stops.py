@@ -1,0 +1,66 @@
+"""What autograd takes for a constant while a loss is traced: ``detach``, ``no_grad``.
+
+A traced graph does not tell it: there, autograd's own detaching of what it saves looks the same. So
+while the loss runs, every tensor that does not ask for a gradient is marked in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from hesscope.curvature.jets.trace import STOPS
+
+_DETACHING = {torch.Tensor.detach, torch.Tensor.detach_, torch.detach, torch.Tensor.data.__get__}  # type: ignore[attr-defined]
+_READING = {torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist}
+
+
+def mark_stops() -> TorchFunctionMode:
+    """Return a context in which constants of autograd are marked in the graph that is being traced."""
+    return _Marker()
+
+
+class _Marker(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = dict(kwargs or {})
+        if func in _READING and any(t.is_floating_point() and _node(t) is not None for t in _tensors(args)):
+            msg = f"aten._local_scalar_dense: Tensor.{func.__name__} reads values"
+            raise RuntimeError(msg)
+        for tensor in _tensors((args, named)):
+            _mark(tensor)
+        result = func(*args, **named)
+        for tensor in _tensors(result):
+            _mark(tensor, wrapped=func in _DETACHING)
+        return result
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor)]
+
+
+def _mark(tensor: Tensor, *, wrapped: bool = False) -> None:
+    """Mark a tensor that needs no gradient; ``wrapped``: also inside a transform of ``torch.func``."""
+    while wrapped and torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    if tensor.is_floating_point() and (wrapped or not tensor.requires_grad):
+        node = _node(tensor)
+        if node is not None and node.op == "call_function":
+            node.meta[STOPS] = True
+
+
+def _node(tensor: Tensor) -> torch.fx.Node | None:
+    mode = get_proxy_mode()
+    slot = None if mode is None else mode.tracer.tensor_tracker.get(tensor)
+    return None if slot is None else slot.proxy.node

@@ -1,0 +1,289 @@
+"""From a traced graph to a list of instructions: no mutation, no repetition, nothing unused."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from hesscope.curvature.jets.call import Shape
+from hesscope.curvature.jets.primitives import ops
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The result of an instruction, as an argument of another."""
+
+    index: int
+
+
+@dataclass(slots=True)
+class Instruction:
+    """One operator: where its result goes, its arguments (with ``Ref``) and what the result is."""
+
+    index: int
+    target: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    value: Any  # Shape, a tuple of Shape and None, or None
+
+
+@dataclass(slots=True)
+class Listing:
+    """A gradient as straight-line code.
+
+    Attributes
+    ----------
+    inputs
+        Number of inputs; their results are 0 to inputs - 1.
+    shapes
+        What every result is, by its index.
+    constants
+        Tensors that are no inputs, by index.
+    code
+        The instructions, in order.
+    outputs
+        For each selected parameter the index of its gradient, or None.
+    """
+
+    inputs: int
+    shapes: list[Any] = field(default_factory=list)
+    constants: dict[int, Tensor] = field(default_factory=dict)
+    code: list[Instruction] = field(default_factory=list)
+    outputs: list[int | None] = field(default_factory=list)
+
+
+def references(argument: Any) -> list[int]:
+    """Return the results that an argument refers to."""
+    if isinstance(argument, Ref):
+        return [argument.index]
+    if isinstance(argument, (tuple, list)):
+        return [i for entry in argument for i in references(entry)]
+    return []
+
+
+def is_random(target: Any) -> bool:
+    """Tell whether an operator draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
+
+
+STOPS = "hesscope_stops"  # in a traced node's meta: autograd takes the result for a constant
+
+
+def stop(x: Any) -> Any:
+    """Return a tensor as it is; nothing is differentiated through this."""
+    return x
+
+
+def listing(module: fx.GraphModule, inputs: int, selected: int) -> Listing:
+    """Translate a traced graph, whose first ``selected`` inputs are the parameters.
+
+    Raises
+    ------
+    NotImplementedError
+        If an operator writes into a tensor that something else sees as well.
+    """
+    builder = _Builder(module, inputs, selected)
+    for node in module.graph.nodes:
+        builder.add(node)
+    return _without_unused(builder.result)
+
+
+class _Builder:
+    """Hash-consing: an instruction that was seen before is not emitted again."""
+
+    def __init__(self, module: fx.GraphModule, inputs: int, selected: int) -> None:
+        self.module = module
+        self.moves = set(range(selected))  # results that depend on the parameters
+        self.result = Listing(inputs)
+        self.known: dict[fx.Node, Any] = {}
+        self.seen: dict[Hashable, Ref] = {}
+        self.order = {node: i for i, node in enumerate(module.graph.nodes)}
+        self.producers: dict[int, Instruction] = {}
+
+    def add(self, node: fx.Node) -> None:
+        if node.op == "placeholder":
+            self.known[node] = self._result(_value(node))
+        elif node.op == "get_attr":
+            self.known[node] = self._constant(str(node.target))
+        elif node.op == "output":
+            found = [self.known[n] if isinstance(n, fx.Node) else None for n in node.args[0]]  # type: ignore[union-attr]
+            self.result.outputs = [None if ref is None else ref.index for ref in found]
+        else:
+            result = self._operator(node)
+            if node.meta.get(STOPS) and isinstance(result, Ref) and result.index in self.moves:
+                result = self._emit(stop, (result,), {}, _value(node))
+            self.known[node] = result
+
+    def _result(self, value: Any) -> Ref:
+        self.result.shapes.append(value)
+        return Ref(len(self.result.shapes) - 1)
+
+    def _constant(self, name: str) -> Ref:
+        key = ("constant", name)
+        if key not in self.seen:
+            tensor = operator.attrgetter(name)(self.module)
+            self.seen[key] = self._result(Shape(tuple(tensor.shape), tensor.dtype))
+            self.result.constants[self.seen[key].index] = tensor.detach()
+        return self.seen[key]
+
+    def _operator(self, node: fx.Node) -> Any:
+        args = fx.map_arg(tuple(node.args), self.known.__getitem__)
+        kwargs = fx.map_arg(dict(node.kwargs), self.known.__getitem__)
+        target = node.target
+        if isinstance(target, torch._ops.OpOverload):
+            args, kwargs = _complete(target, args, kwargs)
+            if target._schema.is_mutable:
+                target = self._functional(node)
+        same = self._simplified(target, args, _value(node))
+        if same is not None:
+            return same
+        return self._emit(target, args, kwargs, _value(node))
+
+    def _emit(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Ref:
+        key = (target, _frozen(args), _frozen(kwargs))
+        if not is_random(target) and key in self.seen:
+            return self.seen[key]
+        ref = self._result(value)
+        instruction = Instruction(ref.index, target, args, kwargs, value)
+        self.result.code.append(instruction)
+        self.producers[ref.index] = instruction
+        if target is not stop and not self.moves.isdisjoint(references(args)):
+            self.moves.add(ref.index)
+        self.seen[key] = ref
+        return ref
+
+    def _functional(self, node: fx.Node) -> Any:
+        """Return the operator that writes a new tensor, if nobody else sees the old one."""
+        target: Any = node.target
+        if target in _METADATA:  # no entry changes
+            return _METADATA[target]
+        packet, name = target.overloadpacket.__name__, target._overloadname
+        base = node.args[0]
+        found = None
+        if packet == "bernoulli_" and name == "float":
+            found = aten.bernoulli.p
+        elif packet.endswith("_") and not packet.endswith("__"):
+            found = getattr(getattr(aten, packet[:-1], None), name, None)
+        if found is None or not isinstance(base, fx.Node) or self._seen_elsewhere(base, node):
+            msg = f"{target} writes into a tensor that is used elsewhere, or into a part of one"
+            raise NotImplementedError(msg)
+        return found
+
+    def _seen_elsewhere(self, base: fx.Node, writer: fx.Node) -> bool:
+        """Tell whether anything reads the storage of ``base`` later, not through the writer."""
+        while _is_view(base):
+            base = base.args[0]  # type: ignore[assignment]
+        family, position = [base], self.order[writer]
+        for member in family:
+            family += [user for user in member.users if _is_view(user) and self.order[user] < position]
+        return any(self.order[user] > position for member in family for user in member.users)
+
+    def _simplified(self, target: Any, args: tuple[Any, ...], value: Any) -> Any:
+        """Return an earlier result that is the same, if it is seen at once."""
+        if target in (aten.detach.default, aten.alias.default, aten.lift_fresh.default):
+            return args[0]
+        if target in _RESHAPES and value == self.result.shapes[args[0].index]:
+            return args[0]
+        if target in (aten.t.default, aten.transpose.int):
+            before = self.producers.get(args[0].index)
+            if before is not None and before.target is target and before.args[1:] == args[1:]:
+                return before.args[0]
+        if target is aten.pow.Tensor_Scalar and args[1] == 1:
+            return args[0]
+        if target is ops.normalized.default:
+            return self._normalized(args)
+        return None
+
+    def _normalized(self, args: tuple[Any, ...]) -> Any:
+        """Return the normalised tensor whose mean and rstd are given, from the forward pass."""
+        origin = self._behind_views(args[2].index)
+        if origin is None or origin.target is not operator.getitem:
+            return None
+        norm = self.producers.get(origin.args[0].index)
+        if norm is None or norm.target is not ops.normalize.default or norm.args[0] != args[0]:
+            return None
+        key = (operator.getitem, _frozen((Ref(norm.index), 0)), _frozen({}))
+        return self.seen.get(key)
+
+    def _behind_views(self, index: int) -> Instruction | None:
+        found = self.producers.get(index)
+        while found is not None and found.target in _RESHAPES:
+            found = self.producers.get(found.args[0].index)
+        return found
+
+
+_METADATA = {
+    aten.transpose_.default: aten.transpose.int,
+    aten.t_.default: aten.t.default,
+    aten.unsqueeze_.default: aten.unsqueeze.default,
+    aten.squeeze_.dim: aten.squeeze.dim,
+    aten.detach_.default: aten.detach.default,
+}
+
+_RESHAPES = {
+    aten.view.default,
+    aten._unsafe_view.default,
+    aten.reshape.default,
+    aten.expand.default,
+    aten.squeeze.dims,
+    aten.unsqueeze.default,
+}
+
+
+def _complete(
+    target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Write out all positional arguments of an operator."""
+    full, named = list(args), dict(kwargs)
+    for position, argument in enumerate(target._schema.arguments):
+        if argument.kwarg_only or position < len(full):
+            continue
+        full.append(named.pop(argument.name) if argument.name in named else argument.default_value)
+    return tuple(full), named
+
+
+def _frozen(value: Any) -> Hashable:
+    if isinstance(value, (tuple, list)):
+        return (type(value).__name__, *map(_frozen, value))
+    if isinstance(value, dict):
+        return tuple((key, _frozen(entry)) for key, entry in sorted(value.items()))
+    return (type(value).__name__, value)  # 1, 1.0 and True are different
+
+
+def _value(node: fx.Node) -> Any:
+    return _shape_of(node.meta.get("val"))
+
+
+def _shape_of(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return Shape(tuple(value.shape), value.dtype)
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_shape_of, value))
+    return None
+
+
+def _is_view(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    if schema is None or schema.is_mutable:
+        return False
+    return any(result.alias_info is not None for result in schema.returns)
+
+
+def _without_unused(result: Listing) -> Listing:
+    live = {i for i in result.outputs if i is not None}
+    kept = []
+    for instruction in reversed(result.code):
+        if instruction.index in live or is_random(instruction.target):
+            kept.append(instruction)
+            live.update(references(instruction.args))
+            live.update(references(tuple(instruction.kwargs.values())))
+    result.code = kept[::-1]
+    result.constants = {i: t for i, t in result.constants.items() if i in live}
+    return result

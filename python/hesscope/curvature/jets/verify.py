@@ -1,0 +1,81 @@
+"""Checking a captured gradient against autograd before it is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hesscope.curvature.graph import build_graph
+from hesscope.curvature.jets.capture import CaptureError
+from hesscope.curvature.jets.program import Prepared
+from hesscope.objective import Objective
+from hesscope.objective.data import Batch
+
+
+def check_gradient(
+    objective: Objective, captured: Sequence[Tensor | None], expected: Tensor, index: int
+) -> None:
+    """Raise unless the captured gradient of a batch is autograd's ``expected [n]``.
+
+    It is not if the path through the Python code depends on values in a way that tracing cannot see.
+    """
+    parts = objective.parameter_set
+    difference = expected.clone()
+    for gradient, part in zip(captured, parts.slices, strict=True):
+        if gradient is not None:
+            difference[part].sub_(gradient.reshape(-1))
+    size = float(expected.norm())
+    error = float(difference.norm())
+    # Near a minimum a gradient is the small difference of large terms; what it does to the loss when a
+    # weight changes by its own size is compared with rounding then.
+    weights = sum(float(p.detach().double().square().sum()) for p in parts.tensors) ** 0.5
+    if error <= _tolerance(objective) * size or error * weights <= 1024 * _eps(objective):
+        return
+    msg = (
+        f"the captured gradient of batch {index} is off by {error:.1e} of {size:.1e}: the code behind the "
+        "loss depends on values (control flow, numbers read from tensors) in a way that tracing cannot see"
+    )
+    raise CaptureError(msg)
+
+
+def check_product(
+    objective: Objective, prepared: Prepared, batch: Batch, index: int, gradient: Tensor
+) -> None:
+    """Raise unless a product with the batch's H is that of double backward, once per captured gradient.
+
+    Costs a product by double backward (about 4 gradients); where there is none, nothing is checked.
+    """
+    generator = torch.Generator().manual_seed(index)
+    signs = torch.randint(0, 2, (1, objective.n), generator=generator, dtype=torch.int8) * 2 - 1
+    vector = signs.to(objective.device, objective.dtype)
+    weights = sum(float(p.detach().double().square().sum()) for p in objective.parameter_set.tensors) ** 0.5
+    vector *= max(weights, 1.0) / objective.n**0.5
+    expected, got = torch.empty_like(vector), torch.empty_like(vector)
+    try:
+        graph = build_graph(objective, batch, index)
+        graph.add_products(vector, expected, scale=1.0, overwrite=True, retain=False)
+    except RuntimeError:  # an operation without a second derivative: here it need not have one
+        return
+    prepared.add_products(vector, got, scale=1.0, overwrite=True)
+    error, size = float((got - expected).norm()), float(expected.norm())
+    if not error <= _tolerance(objective) * (size + float(gradient.norm())):
+        msg = (
+            f"a product by the captured gradient of batch {index} differs from double backward by "
+            f"{error:.1e} of {size:.1e}: some value that depends on the parameters was taken for a constant"
+        )
+        raise CaptureError(msg)
+
+
+def _eps(objective: Objective) -> float:
+    return max(torch.finfo(p.dtype).eps for p in objective.parameter_set.tensors)
+
+
+def _tolerance(objective: Objective) -> float:
+    """Return how far two evaluations may be apart, relative to their size.
+
+    Far more than rounding: it may put a relu on its other branch, which changes a gradient by 0.001 for
+    a convolutional network in float32. What is looked for changes it by its own size.
+    """
+    return float(min(32 * _eps(objective) ** 0.5, 0.1))

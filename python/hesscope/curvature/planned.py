@@ -1,0 +1,69 @@
+"""What all engines share: the plan of batches, built anew whenever weights or data have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from hesscope.curvature.fingerprint import fingerprint
+from hesscope.curvature.memory import available_memory
+from hesscope.curvature.merge import merge_small
+from hesscope.curvature.plan import Plan, read_plan
+from hesscope.objective import Objective
+from hesscope.operators import SymmetricOperator
+
+
+class PlannedHessian(SymmetricOperator):
+    """The Hessian of an objective by some engine, going through merged batches.
+
+    Parameters
+    ----------
+    objective
+        What is differentiated.
+    memory_budget
+        Bytes that the engine may hold between products; half of the free memory by default.
+    """
+
+    def __init__(self, objective: Objective, *, memory_budget: int | None = None) -> None:
+        super().__init__(objective.n, dtype=objective.dtype, device=objective.device)
+        if memory_budget is None:
+            memory_budget = available_memory(self.device) // 2
+        if memory_budget < 0:
+            msg = f"hessian: memory_budget must not be negative, got {memory_budget}"
+            raise ValueError(msg)
+        self.objective = objective
+        self.memory_budget = memory_budget
+        self._plan: Plan | None = None
+        self._key: Hashable = None
+
+    @property
+    def memory(self) -> int:
+        """Bytes that batches read from a DataLoader, and what the engine keeps for them, occupy now."""
+        return 0 if self._plan is None else self._plan.held
+
+    def release(self) -> None:
+        """Free everything that is kept; the next product builds it again."""
+        self._plan = None
+        self._key = None
+
+    def fingerprint(self) -> Hashable:
+        """Return a key of weights, buffers, modes and data; see ``SymmetricOperator.fingerprint``.
+
+        Data that comes from a DataLoader is not part of it: it is read once and kept.
+        """
+        return fingerprint(self.objective)
+
+    def explain(self) -> str:
+        """Say how products are computed."""
+        raise NotImplementedError
+
+    def _current_plan(self) -> Plan:
+        key = self.fingerprint()
+        plan = self._plan
+        if plan is not None and self._key == (key, plan.held_key()):
+            return plan
+        self.release()
+        plan = read_plan(self.objective, self.memory_budget)
+        merge_small(plan, self.memory_budget - plan.held)
+        self._key = (key, plan.held_key())
+        self._plan = plan
+        return plan
