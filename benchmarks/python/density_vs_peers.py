@@ -67,11 +67,11 @@ def curvlinops_job(model, batches) -> Callable[[], Quadratures]:
     from curvlinops import HessianLinearOperator
     from curvlinops.papyan2020traces.spectrum import fast_lanczos
 
-    names = dict(model.named_parameters())
+    parameters = [p for p in model.parameters() if p.requires_grad]
 
     def job() -> Quadratures:
         operator = HessianLinearOperator(
-            model, nn.CrossEntropyLoss(), names, batches, check_deterministic=False
+            model, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False
         )
         runs = [fast_lanczos(operator, STEPS) for _ in range(PROBES)]
         return [(values, vectors[0] ** 2) for values, vectors in runs]
