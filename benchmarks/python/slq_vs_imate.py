@@ -36,9 +36,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     a = matrix(options.n)
 
-    def ours() -> float:
-        rho = hs.spectral_density(hs.from_matrix(a, check=False), num_probes=PROBES, num_steps=STEPS)
-        return options.n * float((rho.weights * rho.nodes.log()).sum(1).mean())
+    def ours() -> hs.Estimate:
+        rho = hs.spectral_density(hs.from_matrix(a), num_probes=PROBES, num_steps=STEPS)
+        return rho.spectral_sum(torch.log)
 
     def theirs() -> float:
         return float(
@@ -54,15 +54,14 @@ def main() -> None:
         )
 
     mine, other = ours(), theirs()
-    # Two estimates from 8 probes each: their spread, for Rademacher probes, is below |f(A)|_F sqrt(2 / 8).
-    spread = np.sqrt(2 / PROBES) * abs(mine) / np.sqrt(options.n) * 10
-    if abs(mine - other) > 6 * spread:
+    # Both are estimates from as many probes: their difference has sqrt(2) times the spread of one.
+    if abs(mine.value - other) > 2 * np.sqrt(2) * mine.error:
         msg = f"the two disagree: {mine} and {other}"
         raise RuntimeError(msg)
     seconds = interleaved({"hesscope": ours, "imate": theirs}, options.repeats)
     per_step = {name: 1e3 * statistics.median(t) / STEPS / PROBES for name, t in seconds.items()}
     ratio = median_ratio(seconds["imate"], seconds["hesscope"])
-    print(f"n = {options.n}, {a.nnz / options.n:.1f} nonzeros a row, log det {mine:.1f} and {other:.1f}")
+    print(f"n = {options.n}, {a.nnz / options.n:.1f} nonzeros a row, log det {mine.value:.1f} ± {mine.error:.1f} and {other:.1f}")
     for name, milliseconds in per_step.items():
         print(f"{name:10s} {milliseconds:7.2f} ms a step and probe")
     print(f"imate / hesscope: {ratio:.2f}")

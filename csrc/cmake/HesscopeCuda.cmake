@@ -46,10 +46,11 @@ if(HESSCOPE_CUDA STREQUAL "ON" OR HESSCOPE_CUDA STREQUAL "AUTO")
   else()
     enable_language(CUDA)
     find_package(CUDAToolkit REQUIRED)
+    list(JOIN CMAKE_CUDA_ARCHITECTURES ", " _architectures) # a semicolon would split a definition
     set(HESSCOPE_CUDA_MODE ON)
     set(
       HESSCOPE_CUDA_DESCRIPTION
-      "${CUDAToolkit_VERSION_MAJOR}.${CUDAToolkit_VERSION_MINOR} for sm ${CMAKE_CUDA_ARCHITECTURES}"
+      "${CUDAToolkit_VERSION_MAJOR}.${CUDAToolkit_VERSION_MINOR} for sm ${_architectures}"
     )
     message(STATUS "CUDA backend: on, ${HESSCOPE_CUDA_DESCRIPTION}")
   endif()
