@@ -61,9 +61,8 @@ def main() -> None:
     seconds = interleaved({"hesscope": ours, "imate": theirs}, options.repeats)
     per_step = {name: 1e3 * statistics.median(t) / STEPS / PROBES for name, t in seconds.items()}
     ratio = median_ratio(seconds["imate"], seconds["hesscope"])
-    print(
-        f"n = {options.n}, {a.nnz / options.n:.1f} nonzeros a row, log det {mine.value:.1f} ± {mine.error:.1f} and {other:.1f}"
-    )
+    print(f"n = {options.n}, {a.nnz / options.n:.1f} nonzeros a row")
+    print(f"log det {mine.value:.1f} ± {mine.error:.1f} and {other:.1f}")
     for name, milliseconds in per_step.items():
         print(f"{name:10s} {milliseconds:7.2f} ms a step and probe")
     print(f"imate / hesscope: {ratio:.2f}")
