@@ -76,17 +76,17 @@ def test_the_steps_before_a_change_of_the_weights_are_kept():
     model = torch.nn.Linear(6, 3)
     data = (torch.randn(20, 6), torch.randint(3, (20,)))
     h = hs.hessian(hs.Objective(model, torch.nn.CrossEntropyLoss(), data))
-    rows, calls = h._rows, 0
+    rows, calls = h._rows_into, 0
 
-    def stepping(vectors):
+    def stepping(vectors, out):
         nonlocal calls
         calls += 1
         if calls == 11:
             with torch.no_grad():
                 model.weight.add_(0.1)
-        return rows(vectors)
+        rows(vectors, out)
 
-    h._rows = stepping
+    h._rows_into = stepping
     with pytest.raises(hs.RunFailed, match="operator must not change during a run") as caught:
         hs.spectral_density(h, num_probes=2, num_steps=20)
     assert caught.value.partial.num_steps == 8

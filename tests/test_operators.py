@@ -8,7 +8,7 @@ import scipy.sparse
 import torch
 
 import hesscope as hs
-from hesscope.testing import dot_bound
+from hesscope.testing import dot_bound, prescribed_spectrum
 
 
 def symmetric(n, dtype=torch.float64, seed=0):
@@ -81,6 +81,32 @@ def test_a_row_does_not_depend_on_its_batch_or_on_the_threads(make):
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: hs.from_matrix(symmetric(70)),
+        lambda: hs.from_matrix(sparse()),
+        lambda: hs.from_function(lambda v: 2 * v, 64, dtype=torch.float64),
+        lambda: prescribed_spectrum(torch.linspace(-1, 1, 64)),
+    ],
+)
+def test_products_go_where_they_should(make):
+    h = make()
+    n = h.shape[0]
+    for k in (3, 5, 2):  # the workspace grows and is used again
+        v, wide = rows(k, n), torch.full((k, n + 9), torch.nan, dtype=torch.float64)
+        want, out = h.rows(v), wide[:, :n]
+        assert h.rows(v, out=out) is out
+        assert torch.equal(out, want)
+        assert wide[:, n:].isnan().all()
+    before = h.products
+    with pytest.raises(ValueError, match=r"rows: out must have the shape of vectors, \[2, \d+\], got \[1"):
+        h.rows(v, out=rows(1, n))
+    with pytest.raises(TypeError, match=r"rows: out must be torch.float64, got torch.float32"):
+        h.rows(v, out=rows(2, n, torch.float32))
+    assert h.products == before
 
 
 def test_the_matrix_is_copied():

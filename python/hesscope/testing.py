@@ -80,9 +80,18 @@ class PrescribedSpectrum(SymmetricOperator):
         """The eigenvalues, ``[n]``, float64, in the order of :meth:`measure`."""
         return self._values.double()
 
+    writes_into = True
+
     def _rows(self, vectors: Tensor) -> Tensor:
-        x = self._transformed(vectors).mul_(self._values)
-        return _ops.walsh_hadamard(x, scale=self.shape[0] ** -0.5).mul_(self._signs)
+        out = torch.empty_like(vectors)
+        self._rows_into(vectors, out)
+        return out
+
+    def _rows_into(self, vectors: Tensor, out: Tensor) -> None:
+        scale = self.shape[0] ** -0.5
+        _ops.scale_columns(self._signs, vectors, out=out)
+        _ops.walsh_hadamard(out, scale=scale).mul_(self._values)
+        _ops.walsh_hadamard(out, scale=scale).mul_(self._signs)
 
     def _transformed(self, vectors: Tensor) -> Tensor:
         return _ops.walsh_hadamard(vectors * self._signs, scale=self.shape[0] ** -0.5)

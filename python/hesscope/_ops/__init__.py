@@ -12,7 +12,7 @@ from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
 from hesscope._ops.probes import probe_dot, probes
 from hesscope._ops.scaling import scale_columns
-from hesscope._ops.sparse import csr_check, csr_matvec
+from hesscope._ops.sparse import csr_check, csr_matvec, csr_matvec_workspace_bytes
 from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "build_info",
     "csr_check",
     "csr_matvec",
+    "csr_matvec_workspace_bytes",
     "lanczos_update",
     "multi_axpy",
     "multi_dot",

@@ -5,12 +5,27 @@ from __future__ import annotations
 from torch import Tensor
 
 from hesscope import _core
-from hesscope._ops._call import call, workspace
+from hesscope._ops._call import MINIMUM_WORKSPACE, call, workspace
 from hesscope._ops._library import register
 
 
+def csr_matvec_workspace_bytes(x: Tensor, values: Tensor) -> int:
+    """Bytes of scratch memory that :func:`csr_matvec` needs for ``x [K, cols]``."""
+    if x.ndim != 2:
+        return MINIMUM_WORKSPACE
+    k, cols = x.shape
+    return max(_core.csr_matvec_workspace_bytes(k, cols, values), MINIMUM_WORKSPACE)
+
+
 def csr_matvec(
-    row_start: Tensor, columns: Tensor, values: Tensor, x: Tensor, *, backend: str = "auto"
+    row_start: Tensor,
+    columns: Tensor,
+    values: Tensor,
+    x: Tensor,
+    *,
+    out: Tensor | None = None,
+    scratch: Tensor | None = None,
+    backend: str = "auto",
 ) -> Tensor:
     """Multiply K vectors by one sparse matrix, reading it once for every 8 of them.
 
@@ -25,6 +40,10 @@ def csr_matvec(
         Shape ``[nnz]``, float32 or float64, contiguous.
     x
         Shape ``[K, cols]``, the dtype of the values. Rows may be strided, elements may not.
+    out
+        Shape ``[K, rows]``: where the products go; must not overlap ``x``. New if ``None``.
+    scratch
+        At least :func:`csr_matvec_workspace_bytes` of uint8, to be used again by a loop. New if ``None``.
     backend
         ``"auto"`` follows the device; ``"reference"``, ``"cpu"`` and ``"cuda"`` are for tests.
 
@@ -46,12 +65,10 @@ def csr_matvec(
     Workspace: ``cols * 8`` elements at most, for K > 1.
     """
     values, x = values.detach(), x.detach()
-    out = values.new_empty((*x.shape[:1], max(row_start.numel() - 1, 0)))
-    num_bytes = 0
-    if x.ndim == 2:
-        k, cols = x.shape
-        num_bytes = _core.csr_matvec_workspace_bytes(k, cols, values)
-    scratch = workspace(num_bytes, values.device)
+    if out is None:
+        out = values.new_empty((*x.shape[:1], max(row_start.numel() - 1, 0)))
+    if scratch is None:
+        scratch = workspace(csr_matvec_workspace_bytes(x, values), values.device)
     _core.csr_matvec(
         row_start, columns, values, x, out=out, workspace=scratch, call=call(values.device, backend)
     )

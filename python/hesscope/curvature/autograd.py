@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from hesscope.curvature.graph import build_graph
@@ -74,11 +73,10 @@ class AutogradHessian(PlannedHessian):
         ]
         return "\n".join(lines)
 
-    def _rows(self, vectors: Tensor) -> Tensor:
+    def _rows_into(self, vectors: Tensor, out: Tensor) -> None:
         vectors = vectors.detach()
         if vectors.stride(1) != 1:
             vectors = vectors.contiguous()
-        out = torch.empty(vectors.shape, dtype=self.dtype, device=self.device)
         plan = self._current_plan()
         held = self.memory
         for number, (group, batches) in enumerate(plan.walk()):
@@ -92,4 +90,3 @@ class AutogradHessian(PlannedHessian):
                 held += graph.size
         if self.objective.l2 != 0:
             out.add_(vectors, alpha=self.objective.l2)
-        return out

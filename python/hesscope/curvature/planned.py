@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+import torch
+from torch import Tensor
+
 from hesscope.curvature.fingerprint import fingerprint
 from hesscope.curvature.memory import available_memory
 from hesscope.curvature.merge import merge_small
@@ -22,6 +25,14 @@ class PlannedHessian(SymmetricOperator):
     memory_budget
         Bytes that the engine may hold between products; half of the free memory by default.
     """
+
+    writes_into = True
+
+    def _rows(self, vectors: Tensor) -> Tensor:
+        with torch.inference_mode(False):  # engines write in place, which inference tensors refuse
+            out = torch.empty(vectors.shape, dtype=self.dtype, device=self.device)
+        self._rows_into(vectors, out)
+        return out
 
     def __init__(self, objective: Objective, *, memory_budget: int | None = None) -> None:
         super().__init__(objective.n, dtype=objective.dtype, device=objective.device)

@@ -114,6 +114,9 @@ class _Run:
         self.alpha = torch.zeros(like.shape[0], num_steps, dtype=torch.float64, device=like.device)
         self.beta = torch.zeros_like(self.alpha)
         self.basis = Basis(num_steps, like) if reorthogonalize == "full" else None
+        # Where the operator makes new memory for its products anyway, a buffer would only cost more.
+        with torch.inference_mode(False):  # an engine writes in place, which inference tensors refuse
+            self.product = torch.empty_like(like) if operator.writes_into else None
         self.tolerance = BREAKDOWN_ROUNDINGS * torch.finfo(like.dtype).eps
         self.fingerprint = operator.fingerprint()
         self.status: Status | None = None
@@ -124,7 +127,7 @@ class _Run:
         r, alpha, beta = self.recurrence, self.alpha[:, j], self.beta[:, j]
         if self.basis is not None:
             self.basis.append(r)
-        product = self.operator.rows(r.v).detach()
+        product = self.operator.rows(r.v, out=self.product).detach()
         if product.stride(-1) != 1 and product.shape[-1] > 1:
             product = product.contiguous()
         tolerance = self.tolerance if self.basis is None else 0.0

@@ -39,6 +39,7 @@ class SymmetricOperator(ABC):
     """
 
     bitwise_rows: bool = False
+    writes_into: bool = False  # _rows_into saves memory: a Krylov run then keeps one buffer for all products
 
     def __init__(self, n: int, *, dtype: torch.dtype, device: torch.device | str) -> None:
         if n < 1:
@@ -56,18 +57,25 @@ class SymmetricOperator(ABC):
     def _rows(self, vectors: Tensor) -> Tensor:
         """Multiply checked rows ``[K, n]``; the result has the same shape, dtype and device."""
 
-    def rows(self, vectors: Tensor) -> Tensor:
+    def _rows_into(self, vectors: Tensor, out: Tensor) -> None:
+        """Write the products of checked rows to ``out [K, n]``; overridden with ``writes_into = True``."""
+        out.copy_(self._rows(vectors))
+
+    def rows(self, vectors: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Multiply every row: ``[K, n] -> [K, n]``, row r of the result being ``H @ vectors[r]``.
 
         Parameters
         ----------
         vectors
             Shape ``[K, n]``, the dtype and device of the operator. Not modified.
+        out
+            Where the products go, of the same shape, dtype and device and not overlapping ``vectors``: new
+            memory if None. Fresh memory of this size costs more than many a product.
 
         Returns
         -------
         Tensor
-            Shape ``[K, n]``; may be a buffer that the next call overwrites only if the subclass says so.
+            Shape ``[K, n]``: ``out``, if given.
 
         Raises
         ------
@@ -80,11 +88,21 @@ class SymmetricOperator(ABC):
             msg = f"rows: vectors must have shape [K, {self.shape[0]}], got {list(vectors.shape)}"
             raise ValueError(msg)
         self._check(vectors, "rows")
+        if out is not None:
+            if out.shape != vectors.shape:
+                msg = (
+                    f"rows: out must have the shape of vectors, {list(vectors.shape)}, got {list(out.shape)}"
+                )
+                raise ValueError(msg)
+            self._check(out, "rows", "out")
         if vectors.shape[0] == 0:
-            return vectors.clone()
-        products = self._rows(vectors)
+            return vectors.clone() if out is None else out
+        if out is None:
+            out = self._rows(vectors)
+        else:
+            self._rows_into(vectors, out)
         self.products += vectors.shape[0]
-        return products
+        return out
 
     def __matmul__(self, vectors: Tensor) -> Tensor:
         """Multiply ``v [n] -> [n]`` or the columns of ``V [n, K] -> [n, K]``, as NumPy does."""
@@ -97,12 +115,12 @@ class SymmetricOperator(ABC):
             return self.rows(vectors[None, :])[0]
         return self.rows(vectors.T.contiguous()).T
 
-    def _check(self, vectors: Tensor, where: str) -> None:
+    def _check(self, vectors: Tensor, where: str, name: str = "vectors") -> None:
         if vectors.dtype != self.dtype:
-            msg = f"{where}: vectors must be {self.dtype}, got {vectors.dtype}"
+            msg = f"{where}: {name} must be {self.dtype}, got {vectors.dtype}"
             raise TypeError(msg)
         if vectors.device != self.device:
-            msg = f"{where}: vectors must be on {self.device}, got {vectors.device}"
+            msg = f"{where}: {name} must be on {self.device}, got {vectors.device}"
             raise ValueError(msg)
 
     def fingerprint(self) -> Hashable:

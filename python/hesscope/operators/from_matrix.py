@@ -90,9 +90,23 @@ class _Sparse(SymmetricOperator):
     def __init__(self, row_start: Tensor, columns: Tensor, values: Tensor) -> None:
         super().__init__(row_start.shape[0] - 1, dtype=values.dtype, device=values.device)
         self._parts = row_start, columns, values  # [n + 1] int64, [nnz] int32 or int64, [nnz]
+        self._spare: list[Tensor] = []  # workspace of an earlier product; popped while in use
+
+    writes_into = True
 
     def _rows(self, vectors: Tensor) -> Tensor:
         return _ops.csr_matvec(*self._parts, vectors)
+
+    def _rows_into(self, vectors: Tensor, out: Tensor) -> None:
+        needed = _ops.csr_matvec_workspace_bytes(vectors, self._parts[2])
+        try:
+            scratch = self._spare.pop()
+        except IndexError:
+            scratch = torch.empty(0, dtype=torch.uint8, device=self.device)
+        if scratch.numel() < needed:
+            scratch = torch.empty(needed, dtype=torch.uint8, device=self.device)
+        _ops.csr_matvec(*self._parts, vectors, out=out, scratch=scratch)
+        self._spare[:] = [scratch]
 
     def description(self) -> dict[str, object]:
         return {**super().description(), "operator": "sparse matrix", "nonzeros": self._parts[2].shape[0]}

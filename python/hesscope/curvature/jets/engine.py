@@ -124,17 +124,17 @@ class JetsHessian(PlannedHessian):
         ]
         return "\n".join(lines)
 
-    def _rows(self, vectors: Tensor) -> Tensor:
+    def _rows_into(self, vectors: Tensor, out: Tensor) -> None:
         if self._fallback is None:
             try:
-                return self._jet_rows(vectors)
+                return self._jet_rows(vectors, out)
             except CaptureError as error:
                 if not self._may_fall_back:
                     msg = f"hessian: engine='jets' must be able to capture the gradient, got: {error}"
                     raise CaptureError(msg) from error
                 self._fall_back(error)
         assert self._fallback is not None
-        return self._fallback._rows(vectors)
+        return self._fallback._rows_into(vectors, out)
 
     def _fall_back(self, error: CaptureError) -> None:
         warnings.warn(
@@ -145,17 +145,15 @@ class JetsHessian(PlannedHessian):
         self._programs.clear()
         self._fallback = AutogradHessian(self.objective, memory_budget=self.memory_budget)
 
-    def _jet_rows(self, vectors: Tensor) -> Tensor:
+    def _jet_rows(self, vectors: Tensor, out: Tensor) -> None:
         vectors = vectors.detach()
         if vectors.stride(1) != 1:
             vectors = vectors.contiguous()
         plan = self._current_plan()
         with torch.inference_mode(False), torch.no_grad():
-            out = torch.empty(vectors.shape, dtype=self.dtype, device=self.device)
             self._walk(plan, vectors, out)
             if self.objective.l2 != 0:
                 out.add_(vectors, alpha=self.objective.l2)
-        return out
 
     def _walk(self, plan: Plan, vectors: Tensor, out: Tensor) -> None:
         for number, (group, batches) in enumerate(plan.walk()):
