@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hesscope.spectrum.result import SpectralDensity
 
 _MARGIN = 4  # sigmas beyond the outermost nodes: a Gaussian is below 4e-4 of its height there
+POINTS = 1024  # of the default grid
 _FINE = 100  # an exact spectrum is drawn as if 100 steps had been taken
 
 
@@ -26,7 +27,8 @@ def default_sigma(rho: SpectralDensity) -> float:
         steps = max(steps, _FINE)
     low, high = float(rho.nodes.min()), float(rho.nodes.max())
     if high - low > rho.rounding:
-        return (high - low) / steps
+        resolved = float(rho.sampled.nodes.max() - rho.sampled.nodes.min()) / steps
+        return max(resolved, (high - low) / max(steps, POINTS))
     return max(abs(low), abs(high)) / _FINE or 1.0
 
 
@@ -62,9 +64,19 @@ def cdf_band(rho: SpectralDensity, x: Tensor) -> Band:
 
 def bounds(rho: SpectralDensity, points: Tensor) -> tuple[Tensor, Tensor]:
     """Sandwich of each probe's distribution function: two tensors ``[K, P]``."""
+    lower, upper = sampled_bounds(rho, points)
+    if rho.deflation is None:
+        return lower, upper
+    share = rho.num_sampled / rho.n
+    surely, possibly = rho.deflation.below(points, rho.rounding)
+    return share * lower + surely / rho.n, share * upper + possibly / rho.n
+
+
+def sampled_bounds(rho: SpectralDensity, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Sandwich of each probe's distribution function of what was sampled, with mass 1: ``[K, P]`` twice."""
     given = rho.bounds.method == "given"
     support = (rho.bounds.lower, rho.bounds.upper) if given else (-torch.inf, torch.inf)
-    return quadrature.cdf_bounds(rho.quadrature, points, slack=rho.rounding, support=support)
+    return quadrature.cdf_bounds(rho.sampled, points, slack=rho.rounding, support=support)
 
 
 def _sigma(rho: SpectralDensity, where: str, sigma: float | None) -> float:

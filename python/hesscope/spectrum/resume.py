@@ -12,10 +12,11 @@ from torch import Tensor
 
 from hesscope import _checks
 from hesscope.krylov.lanczos import LanczosRun, lanczos
-from hesscope.krylov.recurrence import Recurrence, from_probes
+from hesscope.krylov.recurrence import Recurrence
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import RunFailed, Status
-from hesscope.spectrum.density import measure, report, settled
+from hesscope.results import Eigenpairs, RunFailed, Status
+from hesscope.spectrum.deflation import deflated
+from hesscope.spectrum.measure import begin, measure, report, settled
 from hesscope.spectrum.result import SpectralDensity
 
 _WHERE = "resume"
@@ -27,6 +28,7 @@ def resume(
     *,
     num_steps: int | None = None,
     num_probes: int | None = None,
+    eigenpairs: Eigenpairs | None = None,
     progress: bool = False,
     keep_state: bool = False,
 ) -> SpectralDensity:
@@ -42,6 +44,8 @@ def resume(
         The one it was computed from: one product checks that.
     num_steps, num_probes
         New totals; default: what the run was asked for, so that an interrupted one is completed.
+    eigenpairs
+        Those that ``density`` was computed with, if it was: a result does not hold them.
     progress
         Show a bar.
     keep_state
@@ -76,11 +80,12 @@ def resume(
         wanted["num_probes"] = _checks.integer(
             _WHERE, "num_probes", num_probes, least=density.num_probes, below=2**32
         )
+    operator = _driven(density, operator, eigenpairs)
     began, products = time.perf_counter(), operator.products
     _check_operator(density, operator)
     converged = density.status is Status.CONVERGED and num_steps is None
     ended = bool(density.quadrature.ended.all()) or converged
-    steps_missing = not ended and density.num_steps < min(wanted["num_steps"], density.n)
+    steps_missing = not ended and density.num_steps < min(wanted["num_steps"], density.num_sampled)
     if keep_state and density.state is None and not steps_missing:
         msg = f"{_WHERE}: keep_state=True needs the state of the probes that are there, which density lacks"
         raise ValueError(msg)
@@ -106,13 +111,27 @@ def resume(
     return result
 
 
+def _driven(
+    density: SpectralDensity, operator: SymmetricOperator, eigenpairs: Eigenpairs | None
+) -> SymmetricOperator:
+    """Return the operator that the recurrences go on with."""
+    if (density.deflation is None) != (eigenpairs is None):
+        needed = "be None" if density.deflation is None else "be given"
+        there = "none" if density.deflation is None else str(len(density.deflation))
+        msg = f"{_WHERE}: eigenpairs must {needed}: density was computed with {there}"
+        raise ValueError(msg)
+    if eigenpairs is None:
+        return operator
+    return deflated(_WHERE, operator, eigenpairs, known=density.deflation)
+
+
 def _check_operator(density: SpectralDensity, operator: SymmetricOperator) -> None:
     """Compare size, dtype and the first coefficients with the operator's: one product."""
     was, now = (density.n, density.operator["dtype"]), (operator.shape[0], str(operator.dtype))
     if was != now:
         msg = f"{_WHERE}: operator must have n={was[0]} and dtype {was[1]}, got n={now[0]} and {now[1]}"
         raise ValueError(msg)
-    first = lanczos(operator, _probe(density, operator), num_steps=1)
+    first = lanczos(operator, begin(operator, dict(density.settings), 1), num_steps=1)
     stored = torch.stack([density.alpha[0, 0], density.beta[0, 0]])
     found = torch.cat([first.alpha[0], first.beta[0]])
     # Rounding of a product is far below this even in low precision, where its errors average out.
@@ -124,17 +143,6 @@ def _check_operator(density: SpectralDensity, operator: SymmetricOperator) -> No
             "parameters and data"
         )
         raise ValueError(msg)
-
-
-def _probe(density: SpectralDensity, operator: SymmetricOperator) -> Recurrence:
-    return from_probes(
-        1,
-        density.n,
-        seed=density.seed,
-        kind=density.settings["distribution"],
-        dtype=operator.dtype,
-        device=operator.device,
-    )
 
 
 def _replayed(
@@ -160,14 +168,14 @@ def _continued(
     there = Recurrence(
         state.v.to(operator.device), state.v_prev.to(operator.device), state.scalars.to(operator.device)
     ).copy()
-    test = settled(dict(density.settings), density.n)
+    test = settled(dict(density.settings), density.n, density.deflation)
 
     def converged(alpha: Tensor, beta: Tensor) -> bool:
         return test is not None and test(
             torch.cat([density.alpha, alpha.cpu()], dim=1), torch.cat([density.beta, beta.cpu()], dim=1)
         )
 
-    missing = min(density.settings["num_steps"], density.n) - density.num_steps
+    missing = min(density.settings["num_steps"], density.num_sampled) - density.num_steps
 
     def longer(run: LanczosRun, state: Recurrence | None) -> SpectralDensity:
         return replace(
