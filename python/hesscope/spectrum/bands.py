@@ -45,7 +45,7 @@ def density_band(rho: SpectralDensity, grid: Tensor, sigma: float | None) -> Ban
     width = _sigma(rho, "density", sigma)
     points = _points("density", "grid", grid)
     per_probe = _ops.smoothed_density(rho.nodes, rho.weights, points, sigma=width)
-    mean, half = per_probe.mean(dim=0), half_width(per_probe)
+    mean, half = per_probe.mean(dim=0), half_width(per_probe, rho.level)
     return Band(points, mean, (mean - half).clamp(min=0.0), mean + half, width)
 
 
@@ -56,10 +56,19 @@ def cdf_band(rho: SpectralDensity, x: Tensor) -> Band:
     return Band(
         points,
         quadrature.cdf(rho.quadrature, points).mean(dim=0),
-        (lower.mean(dim=0) - half_width(lower)).clamp(min=0.0),
-        (upper.mean(dim=0) + half_width(upper)).clamp(max=1.0),
+        (lower.mean(dim=0) - half_width(lower, rho.level)).clamp(min=0.0),
+        (upper.mean(dim=0) + half_width(upper, rho.level)).clamp(max=1.0),
         0.0,
     )
+
+
+def sampling_distance(rho: SpectralDensity) -> float:
+    """Half-width of the distribution function's t-interval, integrated over the eigenvalues."""
+    if rho.num_probes == 1:
+        return float("inf")
+    points = rho.sampled.nodes.flatten().sort().values
+    half = half_width(quadrature.cdf(rho.sampled, points), rho.level)[:-1]
+    return float((half * points.diff()).sum()) * rho.num_sampled / rho.n
 
 
 def bounds(rho: SpectralDensity, points: Tensor) -> tuple[Tensor, Tensor]:

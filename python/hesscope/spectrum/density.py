@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from hesscope import _checks
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs
+from hesscope.spectrum.adaptive import check_until, measure_until
 from hesscope.spectrum.deflation import deflated
 from hesscope.spectrum.measure import measure, report
 from hesscope.spectrum.result import SpectralDensity
@@ -26,6 +28,8 @@ def spectral_density(
     tol: float | None = None,
     bounds: tuple[float, float] | None = None,
     eigenpairs: Eigenpairs | None = None,
+    until: float | Callable[[SpectralDensity], bool] | None = None,
+    max_probes: int = 64,
     progress: bool = False,
     keep_state: bool = False,
 ) -> SpectralDensity:
@@ -56,6 +60,14 @@ def spectral_density(
         Of this operator, from :func:`hesscope.eigenpairs`: the converged ones become exact atoms of weight
         1/n, and only the rest of the spectrum is sampled. Outliers carry most of the sampling error and,
         being far away, most of the quadrature's; without them fewer probes and steps give the same error.
+    until
+        Add probes until this is reached: look at 8 (or ``num_probes``, if more), then twice as many, and so
+        on, to ``max_probes``. A number: until the half-width of the distribution function, integrated
+        (``sampling_distance``), is at most ``until`` times the range. A function of the density so far:
+        until it returns True. So that looking does not spoil the intervals, each look has its share of the
+        5 % (a union bound), in all intervals of the result: they hold at 95 % or more whichever look is last.
+    max_probes
+        With ``until``, the last look.
     progress
         Show a bar on stderr.
     keep_state
@@ -64,8 +76,9 @@ def spectral_density(
     Returns
     -------
     SpectralDensity
-        With ``status`` COMPLETE, CONVERGED, INVARIANT_SUBSPACE, INTERRUPTED or NONFINITE_OPERATOR; the last
-        two come with a warning, and what was computed before is in the result.
+        With ``status`` COMPLETE, CONVERGED, MAX_PRODUCTS (``until`` is not reached), INVARIANT_SUBSPACE,
+        INTERRUPTED or NONFINITE_OPERATOR; the last two come with a warning, and what was computed before is
+        in the result.
 
     Raises
     ------
@@ -96,7 +109,11 @@ def spectral_density(
         )
         raise ValueError(msg)
     driven = operator if eigenpairs is None else deflated(_WHERE, operator, eigenpairs)
-    density = measure(driven, settings, progress=progress, keep_state=keep_state)
+    if until is None:
+        density = measure(driven, settings, progress=progress, keep_state=keep_state)
+    else:
+        settings |= check_until(_WHERE, until, max_probes)
+        density = measure_until(driven, settings, until, progress=progress, keep_state=keep_state)
     report(density)
     return density
 

@@ -100,7 +100,7 @@ def negative_curvature(rho: SpectralDensity) -> Estimate:
 
     values = parts(rho.quadrature)
     value = float(ratio(values.mean(dim=0)))
-    sampling = jackknife(ratio, values)
+    sampling = jackknife(ratio, values, rho.level)
     truncation = _truncation(rho, lambda q: ratio(parts(q).mean(dim=0)))
     interval = (max(0.0, value - sampling - truncation), min(1.0, value + sampling + truncation))
     method = f"{_given(rho)}ratio of sums, jackknife + truncation"
@@ -135,7 +135,7 @@ def _mass(rho: SpectralDensity, a: float, b: float, *, scale: float) -> Estimate
     surely, possibly = (0, 0) if rho.deflation is None else rho.deflation.inside(a, b, rho.rounding)
     unit = scale / rho.n
     low, high = unit * (float(lower.mean()) + surely), unit * (float(upper.mean()) + possibly)
-    ends = count_interval(lower, upper, rho.num_sampled)
+    ends = count_interval(lower, upper, rho.num_sampled, rho.level)
     interval = (unit * (ends[0] + surely), unit * (ends[1] + possibly))
     value = min(max(scale * float(at.mean()), interval[0]), interval[1])  # by rounding
     sampling = max(low - interval[0], interval[1] - high) if rho.num_probes > 1 else math.inf
@@ -171,7 +171,7 @@ def _truncation(rho: SpectralDensity, functional: Callable[[quadrature.Quadratur
 
 def _estimate(rho: SpectralDensity, values: Tensor, *, truncation: float, method: str) -> Estimate:
     """Mean of one value per probe ``[K]``; sampling and truncation errors added."""
-    value, sampling = float(values.mean()), float(half_width(values))
+    value, sampling = float(values.mean()), float(half_width(values, rho.level))
     error = sampling + truncation
     return _make(rho, value, (value - error, value + error), sampling, truncation, method)
 

@@ -17,6 +17,7 @@ from hesscope.spectrum import bands, estimates, files, quadrature
 from hesscope.spectrum.bounds import SpectrumBounds, random_start_bounds
 from hesscope.spectrum.deflation import Deflation
 from hesscope.spectrum.quadrature import Quadrature
+from hesscope.spectrum.sampling import CONFIDENCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,8 @@ class SpectralDensity:
     orthogonality
         Largest ``|q_i . q_j - delta_ij|`` of the Lanczos vectors with ``reorthogonalize="full"``, else None.
     settings
-        The arguments: num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds.
+        The arguments: num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds; with
+        ``until`` also that, max_probes and the level of each look.
     operator
         What the operator says about itself.
     state
@@ -116,6 +118,11 @@ class SpectralDensity:
         """Seed of the probes."""
         return int(self.settings["seed"])
 
+    @property
+    def level(self) -> float:
+        """Level of the intervals: 0.95; more after looks at several numbers of probes, see ``until``."""
+        return float(self.settings.get("level", CONFIDENCE))
+
     @cached_property
     def bounds(self) -> SpectrumBounds:
         """An interval that holds the spectrum: as given, exact, or probabilistic (see its ``method``)."""
@@ -128,7 +135,9 @@ class SpectralDensity:
 
     def random_start_bounds(self, *, known: bool = True) -> SpectrumBounds:
         """Return the probabilistic bounds alone; of what was sampled alone if not ``known``."""
-        outer = random_start_bounds(self.sampled.nodes, n=self.num_sampled, steps=self.num_steps)
+        outer = random_start_bounds(
+            self.sampled.nodes, n=self.num_sampled, steps=self.num_steps, failure=1 - self.level
+        )
         if self.deflation is None or not known:
             return outer
         lowest = float((self.deflation.values - self.deflation.residuals).min())
@@ -229,6 +238,13 @@ class SpectralDensity:
         outer = self.bounds if given else self.random_start_bounds(known=False)
         bound = quadrature.wasserstein_bound(self.sampled, outer.lower, outer.upper)
         return bound * (self.num_sampled / self.n) + float(self.deflation.residuals.sum()) / self.n
+
+    def sampling_distance(self) -> float:
+        """Return the sampling error of the distribution function, integrated: a Wasserstein-1 half-width.
+
+        Each point's 95 % t-interval across probes, in the units of the eigenvalues; ``inf`` for one probe.
+        """
+        return bands.sampling_distance(self)
 
     def save(self, path: str | os.PathLike[str], *, state: bool = False) -> None:
         """Write a results file, beside ``path`` and then renamed; read it with ``hesscope.load``.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +15,9 @@ from hesscope.krylov.recurrence import Recurrence
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs, RunFailed, Status
 from hesscope.spectrum.deflation import deflated
-from hesscope.spectrum.measure import begin, measure, report, settled
+from hesscope.spectrum.measure import begin, report, settled
 from hesscope.spectrum.result import SpectralDensity
+from hesscope.spectrum.widen import measured, widened
 
 _WHERE = "resume"
 
@@ -100,7 +100,7 @@ def resume(
         Status.INTERRUPTED,
         Status.NONFINITE_OPERATOR,
     ):
-        longer = _widened(longer, operator, progress=progress, keep_state=keep_state)
+        longer = widened(_WHERE, longer, operator, progress=progress, keep_state=keep_state)
     result = replace(
         longer,
         products=density.products + operator.products - products,
@@ -155,7 +155,7 @@ def _replayed(
     )
     warnings.warn(msg, UserWarning, stacklevel=3)
     settings = {**density.settings, "num_probes": density.num_probes}
-    again = _measured(density, operator, settings, progress=progress, keep_state=keep_state)
+    again = measured(_WHERE, density, operator, settings, progress=progress, keep_state=keep_state)
     if again.num_steps < density.num_steps and again.status is not Status.INVARIANT_SUBSPACE:
         return replace(density, status=again.status)  # stopped on the way: what was there is more
     return replace(again, settings=density.settings)
@@ -192,69 +192,3 @@ def _continued(
         resumable = there if failure.__cause__ is not None else None
         raise RunFailed(str(failure), longer(failure.partial, resumable)) from failure.__cause__
     return longer(run, None if run.status is Status.NONFINITE_OPERATOR else there)
-
-
-def _widened(
-    density: SpectralDensity, operator: SymmetricOperator, *, progress: bool, keep_state: bool
-) -> SpectralDensity:
-    """Add probes. A new probe that was stopped before the others' last step is dropped: no row is shorter."""
-    all_ended = bool(density.quadrature.ended.all())
-    steps = density.settings["num_steps"] if all_ended else density.num_steps
-    settings = {
-        **density.settings,
-        "num_probes": density.settings["num_probes"] - density.num_probes,
-        "num_steps": steps,
-        "tol": None,
-    }
-    new = _measured(
-        density,
-        operator,
-        settings,
-        first_probe=density.num_probes,
-        progress=progress,
-        keep_state=keep_state,
-    )
-    if new.status in (Status.INTERRUPTED, Status.NONFINITE_OPERATOR):
-        return replace(density, status=new.status)
-    width = max(density.num_steps, new.num_steps)
-    state = None
-    if keep_state and density.state is not None and new.state is not None:
-        pairs = zip(_parts(density.state, operator), _parts(new.state, operator), strict=True)
-        state = Recurrence(*(torch.cat(pair) for pair in pairs))
-    orthogonality = [x for x in (density.orthogonality, new.orthogonality) if x is not None]
-    both_ended = all_ended and new.status is Status.INVARIANT_SUBSPACE
-    return replace(
-        density,
-        alpha=torch.cat([_padded(density.alpha, width), _padded(new.alpha, width)]),
-        beta=torch.cat([_padded(density.beta, width), _padded(new.beta, width)]),
-        status=Status.INVARIANT_SUBSPACE if both_ended else _unended(density.status),
-        memory_bytes=max(density.memory_bytes, new.memory_bytes),
-        orthogonality=max(orthogonality) if orthogonality else None,
-        state=state,
-    )
-
-
-def _measured(
-    density: SpectralDensity, operator: SymmetricOperator, settings: dict[str, Any], **options: Any
-) -> SpectralDensity:
-    """Run as :func:`measure` does; if that fails, what is kept is ``density``."""
-    try:
-        return measure(operator, settings, **options)
-    except Exception as error:
-        cause = error.__cause__ if isinstance(error, RunFailed) else error
-        msg = f"{_WHERE}: {cause or error}. What was there before is in this error's `partial`"
-        raise RunFailed(msg, replace(density, status=Status.OPERATOR_FAILED)) from cause
-
-
-def _unended(status: Status) -> Status:
-    return status if status is Status.CONVERGED else Status.COMPLETE
-
-
-def _parts(state: Recurrence, operator: SymmetricOperator) -> tuple[Tensor, Tensor, Tensor]:
-    device = operator.device
-    return state.v.to(device), state.v_prev.to(device), state.scalars.to(device)
-
-
-def _padded(coefficients: Tensor, width: int) -> Tensor:
-    """Append zeros, which are not read: only rows that ended are shorter."""
-    return torch.nn.functional.pad(coefficients, (0, width - coefficients.shape[1]))
