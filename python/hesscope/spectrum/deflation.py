@@ -144,6 +144,25 @@ class DeflatedOperator(SymmetricOperator):
         return self._operator.description()
 
 
+class Remainder(SymmetricOperator):
+    """``H - U' diag(values) U``: symmetric, and right to add up with the pairs, however wrong they are."""
+
+    def __init__(self, operator: SymmetricOperator, pairs: Eigenpairs) -> None:
+        super().__init__(operator.shape[0], dtype=operator.dtype, device=operator.device)
+        self._operator, self._vectors = operator, pairs.vectors
+        self._values = pairs.values.to(operator.device)
+
+    def _rows(self, vectors: Tensor) -> Tensor:
+        products = self._operator.rows(vectors).detach().clone()  # it may be memory of the operator
+        inside = project(self._vectors, vectors) * self._values
+        basis = self._vectors.expand(vectors.shape[0], -1, -1)
+        return _ops.multi_axpy(basis, inside, products, scale=-1.0)
+
+    def fingerprint(self) -> Hashable:
+        """Return that of H."""
+        return self._operator.fingerprint()
+
+
 def deflated(
     where: str, operator: SymmetricOperator, eigenpairs: object, *, known: Deflation | None = None
 ) -> DeflatedOperator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from hesscope import _checks
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs, Estimate, Status
 from hesscope.spectrum.adaptive import FIRST_LOOK, look_counts, look_level
+from hesscope.spectrum.deflation import Remainder
 from hesscope.spectrum.probing import BATCH, NonFiniteError, Prober, check_eigenpairs, dots, project
 from hesscope.spectrum.sampling import CONFIDENCE, half_width
 from hesscope.spectrum.scale import STEPS, nuclear_norm_scale
@@ -23,10 +24,13 @@ _LEAST = {"auto": 1, "rademacher": 1, "deflated": 1, "xtrace": 4, "hutch++": 4}
 _ROUNDINGS = 4
 _PRODUCTS, _MOST = 32, 1024
 _DIRECTIONS = 8  # of the sketch that "auto" makes with a tolerance
-_PILOT = 8  # an eighth of the products goes into the sketch that "auto" decides by
-# If that holds a share h of |H|_F^2 and four times its size holds 1 - (1 - h)^4, leaving out has the smaller
-# variance where 1.5 (1 - h)^4 < 1 - h, from h = 0.13 on; above that by a margin, for spectra that flatten.
-_HELD = 0.25
+# The sketch that "auto" decides by has an eighth as many directions as there are products. If it holds a
+# share h of |H|_F^2, sampling outside it has a variance of 1 - h, in units of sampling alone; if four times as
+# many directions hold 1 - (1 - h)^4, XTrace has about 1.5 (1 - h)^4, which is less from h = 0.13 on. Above that
+# by a margin, for spectra that flatten. (Hutch++, 2.2 (1 - h)^2.7, is never the least of the three.) Where
+# eigenpairs are given, the rest is likely flat: the sketch is half as large, and half of that share decides.
+_PILOT, _HELD = 8, 0.25
+_PILOT_GIVEN, _HELD_GIVEN = 16, 0.12
 
 
 def trace(
@@ -49,9 +53,11 @@ def trace(
         off-diagonal entries. "deflated": the same for what is left of H without ``eigenpairs``. "hutch++": a
         third of the products finds a basis, a third measures H on it, a third samples outside. "xtrace":
         half finds a basis, half measures, each probe in turn is left out of the basis and samples outside it.
-        "auto": "deflated" where eigenpairs are given; exact where n is at most ``products``; else a sketch
-        with a quarter of the products decides: if it holds a quarter of ``|H|_F^2``, it grows into "xtrace";
-        if not, it stays, and the rest samples outside it.
+        "auto": exact where n is at most ``products``; else a sketch with a quarter of the products measures
+        the variance that is left outside it (an eighth and H without ``eigenpairs``, where they are given):
+        if it holds a quarter (an eighth) of ``|H|_F^2``, it grows into "xtrace"; if not, it stays, and fresh
+        probes sample outside it, so that the interval owes nothing to the choice. For few products
+        "rademacher" or "deflated".
     products
         How many may be spent; at least 4 for "xtrace" and "hutch++". 32 by default, 1024 with ``tol``.
     tol
@@ -105,10 +111,10 @@ def trace(
         raise ValueError(msg)
     if tol is not None:
         return _until(prober, method, _tolerance(tol, method), pairs)
-    if pairs is not None:
-        return _deflated(prober, pairs)
     if method == "auto":
-        return _auto(prober)
+        return _auto(prober, pairs)
+    if pairs is not None:
+        return _without(prober, pairs).estimate(prober)
     return {"rademacher": _rademacher, "xtrace": _xtrace, "hutch++": _hutchpp}[method](prober)
 
 
@@ -132,10 +138,6 @@ def _plain() -> _Plan:
 
 def _rademacher(prober: Prober) -> Estimate:
     return _plain().estimate(prober)
-
-
-def _deflated(prober: Prober, pairs: Eigenpairs) -> Estimate:
-    return _without(prober, pairs).estimate(prober)
 
 
 def _without(prober: Prober, pairs: Eigenpairs) -> _Plan:
@@ -201,27 +203,34 @@ def _tolerance(tol: float, method: str) -> float:
 
 def _hutchpp(prober: Prober) -> Estimate:
     count = min(prober.budget // 3, prober.n)
-    return _outside(prober, Sketch(prober, count, kind="gaussian"), "Hutch++")
+    return _beyond(Sketch(prober, count, kind="gaussian"), "Hutch++").estimate(prober)
 
 
 def _xtrace(prober: Prober) -> Estimate:
     return _left_out(prober, Sketch(prober, min(prober.budget // 2, prober.n), kind="gaussian"))
 
 
-def _auto(prober: Prober) -> Estimate:
+def _auto(prober: Prober, pairs: Eigenpairs | None) -> Estimate:
     if prober.n <= prober.budget:
         return _exact(prober)
-    if prober.budget < 2 * _PILOT:
-        return _rademacher(prober)
-    sketch = Sketch(prober, prober.budget // _PILOT, kind="gaussian")
+    share, enough = (_PILOT, _HELD) if pairs is None else (_PILOT_GIVEN, _HELD_GIVEN)
+    if prober.budget < 2 * share:
+        return (_plain() if pairs is None else _without(prober, pairs)).estimate(prober)
+    known, given = 0.0, ""
+    if pairs is not None:
+        known = float(pairs.values.to(prober.device) @ dots(pairs.vectors, pairs.vectors))
+        given = f"{len(pairs)} eigenpairs, and without them "
+        prober.operator = Remainder(prober.operator, pairs)
+    sketch = Sketch(prober, prober.budget // share, kind="gaussian")
     # |H - QQ'H - HQQ' + QQ'HQQ'|_F^2 of |H|_F^2, the latter from the norms of the images.
     whole = float(dots(sketch.images, sketch.images).mean())
     held = 2 * float(dots(sketch.basis_images, sketch.basis_images).sum())
     held -= float(sketch.compressed().square().sum())
-    if held > _HELD * whole:
+    if held > enough * whole:
         sketch.grow(min(prober.budget // 2, prober.n) - sketch.basis.shape[0])
-        return _left_out(prober, sketch)
-    return _outside(prober, sketch, "small sketch, flat spectrum beyond it")
+        return _left_out(prober, sketch, known, given)
+    plan = _beyond(sketch, f"{given}small sketch, flat spectrum beyond it")
+    return replace(plan, known=plan.known + known).estimate(prober)
 
 
 def _exact(prober: Prober) -> Estimate:
@@ -234,13 +243,9 @@ def _exact(prober: Prober) -> Estimate:
     return Estimate(total, 0.0, (total, total), prober.used, "sum of the diagonal, exact", prober.status)
 
 
-def _left_out(prober: Prober, sketch: Sketch) -> Estimate:
-    values = xtrace(sketch)
-    return _sampled(prober, values, 0.0, "XTrace; error estimated by leaving out probes, not calibrated")
-
-
-def _outside(prober: Prober, sketch: Sketch, name: str) -> Estimate:
-    return _beyond(sketch, name).estimate(prober)
+def _left_out(prober: Prober, sketch: Sketch, known: float = 0.0, given: str = "") -> Estimate:
+    method = f"{given}XTrace; error estimated by leaving out probes, not calibrated"
+    return _sampled(prober, xtrace(sketch), known, method)
 
 
 def _beyond(sketch: Sketch, name: str) -> _Plan:
