@@ -43,7 +43,7 @@ def default_grid(rho: SpectralDensity, num_points: int, sigma: float | None) -> 
 def density_band(rho: SpectralDensity, grid: Tensor, sigma: float | None) -> Band:
     """Return mean and t-interval of the smoothed densities of the probes."""
     width = _sigma(rho, "density", sigma)
-    points = _points("density", "grid", grid)
+    points = checked_points("density", "grid", grid)
     per_probe = _ops.smoothed_density(rho.nodes, rho.weights, points, sigma=width)
     mean, half = per_probe.mean(dim=0), half_width(per_probe, rho.level)
     return Band(points, mean, (mean - half).clamp(min=0.0), mean + half, width)
@@ -51,7 +51,7 @@ def density_band(rho: SpectralDensity, grid: Tensor, sigma: float | None) -> Ban
 
 def cdf_band(rho: SpectralDensity, x: Tensor) -> Band:
     """Return the mean distribution function, between the sandwich's ends widened by their t-intervals."""
-    points = _points("cdf_band", "x", x)
+    points = checked_points("cdf_band", "x", x)
     lower, upper = bounds(rho, points)
     return Band(
         points,
@@ -69,6 +69,15 @@ def sampling_distance(rho: SpectralDensity) -> float:
     points = rho.sampled.nodes.flatten().sort().values
     half = half_width(quadrature.cdf(rho.sampled, points), rho.level)[:-1]
     return float((half * points.diff()).sum()) * rho.num_sampled / rho.n
+
+
+def wasserstein(rho: SpectralDensity) -> Tensor:
+    """Bound the quadrature's distance of each probe; see :meth:`SpectralDensity.wasserstein`."""
+    if rho.deflation is None:
+        return quadrature.wasserstein_bound(rho.sampled, rho.bounds.lower, rho.bounds.upper)
+    outer = rho.bounds if rho.bounds.method == "given" else rho.random_start_bounds(known=False)
+    bound = quadrature.wasserstein_bound(rho.sampled, outer.lower, outer.upper)
+    return bound * (rho.num_sampled / rho.n) + float(rho.deflation.residuals.sum()) / rho.n
 
 
 def bounds(rho: SpectralDensity, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,7 +107,8 @@ def _sigma(rho: SpectralDensity, where: str, sigma: float | None) -> float:
     return width
 
 
-def _points(where: str, name: str, points: Tensor) -> Tensor:
+def checked_points(where: str, name: str, points: Tensor) -> Tensor:
+    """Return a vector of float64 on the CPU, or raise ValueError."""
     points = torch.as_tensor(points, dtype=torch.float64, device="cpu")
     if points.ndim != 1:
         msg = f"{where}: {name} must have shape [G], got {list(points.shape)}"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hesscope.krylov.recurrence import Recurrence
 from hesscope.results import Band, Estimate, Status
-from hesscope.spectrum import bands, estimates, files, quadrature
+from hesscope.spectrum import bands, estimates, files, quadrature, views
 from hesscope.spectrum.bounds import SpectrumBounds, random_start_bounds
 from hesscope.spectrum.deflation import Deflation
 from hesscope.spectrum.quadrature import Quadrature
@@ -172,6 +172,14 @@ class SpectralDensity:
         """
         return bands.density_band(self, grid, sigma)
 
+    def kpm(self, grid: Tensor, *, num_moments: int | None = None) -> Band:
+        """Return the density by the kernel polynomial method; see :func:`hesscope.spectrum.views.kpm`."""
+        return views.kpm(self, grid, num_moments)
+
+    def haydock(self, grid: Tensor, *, eta: float | None = None, terminator: str = "none") -> Band:
+        """Return the density as a continued fraction; see :func:`hesscope.spectrum.views.haydock`."""
+        return views.haydock(self, grid, eta, terminator)
+
     def cdf(self, x: Tensor | float) -> Tensor:
         """Return the share of eigenvalues at or below x: ``[P] -> [P]``, float64."""
         points = torch.as_tensor(x, dtype=torch.float64, device="cpu")
@@ -232,12 +240,7 @@ class SpectralDensity:
         In the units of the eigenvalues, on the interval ``bounds`` (of the eigenvalues that were sampled,
         where others are known); the sampling error comes on top.
         """
-        if self.deflation is None:
-            return quadrature.wasserstein_bound(self.sampled, self.bounds.lower, self.bounds.upper)
-        given = self.bounds.method == "given"
-        outer = self.bounds if given else self.random_start_bounds(known=False)
-        bound = quadrature.wasserstein_bound(self.sampled, outer.lower, outer.upper)
-        return bound * (self.num_sampled / self.n) + float(self.deflation.residuals.sum()) / self.n
+        return bands.wasserstein(self)
 
     def sampling_distance(self) -> float:
         """Return the sampling error of the distribution function, integrated: a Wasserstein-1 half-width.

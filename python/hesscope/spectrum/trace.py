@@ -25,10 +25,11 @@ _ROUNDINGS = 4
 _PRODUCTS, _MOST = 32, 1024
 _DIRECTIONS = 8  # of the sketch that "auto" makes with a tolerance
 # The sketch that "auto" decides by has an eighth as many directions as there are products. If it holds a
-# share h of |H|_F^2, sampling outside it has a variance of 1 - h, in units of sampling alone; if four times as
-# many directions hold 1 - (1 - h)^4, XTrace has about 1.5 (1 - h)^4, which is less from h = 0.13 on. Above that
-# by a margin, for spectra that flatten. (Hutch++, 2.2 (1 - h)^2.7, is never the least of the three.) Where
-# eigenpairs are given, the rest is likely flat: the sketch is half as large, and half of that share decides.
+# share h of |H|_F^2, sampling outside it has a variance of 1 - h, in units of sampling alone; if four times
+# as many directions hold 1 - (1 - h)^4, XTrace has about 1.5 (1 - h)^4, which is less from h = 0.13 on. Above
+# that by a margin, for spectra that flatten. (Hutch++, 2.2 (1 - h)^2.7, is never the least of the three.)
+# Where eigenpairs are given, the rest is likely flat: the sketch is half as large, and half of that share
+# decides.
 _PILOT, _HELD = 8, 0.25
 _PILOT_GIVEN, _HELD_GIVEN = 16, 0.12
 
