@@ -40,8 +40,8 @@ def kpm(rho: SpectralDensity, grid: Tensor, num_moments: int | None = None) -> B
     -------
     Band
         With 95 % t-intervals across probes. ``sigma`` is the resolution in the middle of the interval,
-        ``pi/N`` of half its length; towards the ends it falls as ``sqrt(1 - t^2)``, t being x mapped to [-1, 1]. The
-        interval reaches from the lowest to the highest node, and 1/N of its length beyond.
+        ``pi/N`` of half its length; towards the ends it falls as ``sqrt(1 - t^2)``, t being x mapped to
+        [-1, 1]. The interval reaches from the lowest to the highest node, and 1/N of its length beyond.
 
     Raises
     ------
