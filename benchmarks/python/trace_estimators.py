@@ -1,8 +1,8 @@
 """Error against products of the trace and diagonal estimators on six standard spectra, as a figure.
 
 The spectra of Epperly, Tropp and Webber (2024), section 1.3, n = 1000: flat (3 to 1), 1/k^2, 0.9^k, 0.7^k,
-and fifty ones above steps of 1e-3 and 1e-8. Eigenvectors are random (the Q of a Gaussian matrix). Plotted is the
-median over seeds of the relative error: of the trace, or of the diagonal in norm. No timing: products count.
+and fifty ones above steps of 1e-3 and 1e-8. Eigenvectors are random (the Q of a Gaussian matrix). Plotted is
+the median over seeds of the relative error: of the trace, or of the diagonal in norm. Nothing is timed.
 """
 
 from __future__ import annotations
