@@ -5,15 +5,31 @@ from hesscope.curvature import hessian
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.objective import Objective
 from hesscope.operators import SymmetricOperator, from_function, from_matrix, from_scipy, scaled, shifted
-from hesscope.results import Band, Eigenpairs, Estimate, RunFailed, Status, VectorEstimate, load
+from hesscope.results import (
+    Band,
+    Eigenpairs,
+    Estimate,
+    LogDeterminant,
+    RunFailed,
+    Status,
+    VectorEstimate,
+    load,
+)
 from hesscope.spectrum import (
     SpectralDensity,
+    condition_number,
+    count,
     diagonal,
+    effective_rank,
     frobenius_norm,
+    logdet,
+    nuclear_norm,
     participation,
     resume,
     spectral_density,
+    spectral_sum,
     trace,
+    trace_inverse,
 )
 
 __version__: str = build_info()["version"]
@@ -22,13 +38,17 @@ __all__ = [
     "Band",
     "Eigenpairs",
     "Estimate",
+    "LogDeterminant",
     "Objective",
     "RunFailed",
     "SpectralDensity",
     "Status",
     "SymmetricOperator",
     "VectorEstimate",
+    "condition_number",
+    "count",
     "diagonal",
+    "effective_rank",
     "eigenpairs",
     "frobenius_norm",
     "from_function",
@@ -36,10 +56,14 @@ __all__ = [
     "from_scipy",
     "hessian",
     "load",
+    "logdet",
+    "nuclear_norm",
     "participation",
     "resume",
     "scaled",
     "shifted",
     "spectral_density",
+    "spectral_sum",
     "trace",
+    "trace_inverse",
 ]

@@ -4,6 +4,16 @@ from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
 from hesscope.results.failure import RunFailed
 from hesscope.results.files import load
+from hesscope.results.log_determinant import LogDeterminant
 from hesscope.results.vector_estimate import VectorEstimate
 
-__all__ = ["Band", "Eigenpairs", "Estimate", "RunFailed", "Status", "VectorEstimate", "load"]
+__all__ = [
+    "Band",
+    "Eigenpairs",
+    "Estimate",
+    "LogDeterminant",
+    "RunFailed",
+    "Status",
+    "VectorEstimate",
+    "load",
+]

@@ -76,8 +76,8 @@ def _seen(mean: float, n: int, probes: int, *, above: bool) -> float:
     return float(chdtriv(tail if above else 1 - tail, mean * probes)) / probes
 
 
-def student(freedom: int) -> float:
-    """Two-sided 95 % quantile of Student's distribution."""
+def student(freedom: int, level: float = 1 - CONFIDENCE) -> float:
+    """Two-sided quantile of Student's distribution, exceeded with probability ``level``."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, 0.5 + CONFIDENCE / 2))
+    return float(stdtrit(freedom, 1 - level / 2))
