@@ -3,6 +3,8 @@
 from hesscope._ops import build_info
 from hesscope.curvature import hessian
 from hesscope.krylov.eigen import eigenpairs
+from hesscope.krylov.low_rank import low_rank_inverse
+from hesscope.krylov.solve import solve
 from hesscope.objective import Objective
 from hesscope.operators import SymmetricOperator, from_function, from_matrix, from_scipy, scaled, shifted
 from hesscope.results import (
@@ -41,6 +43,7 @@ __all__ = [
     "LogDeterminant",
     "Objective",
     "RunFailed",
+    "Solution",
     "SpectralDensity",
     "Status",
     "SymmetricOperator",
@@ -57,11 +60,13 @@ __all__ = [
     "hessian",
     "load",
     "logdet",
+    "low_rank_inverse",
     "nuclear_norm",
     "participation",
     "resume",
     "scaled",
     "shifted",
+    "solve",
     "spectral_density",
     "spectral_sum",
     "trace",

@@ -5,6 +5,7 @@ from hesscope.results.estimate import Band, Estimate, Status
 from hesscope.results.failure import RunFailed
 from hesscope.results.files import load
 from hesscope.results.log_determinant import LogDeterminant
+from hesscope.results.solution import Solution
 from hesscope.results.vector_estimate import VectorEstimate
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Estimate",
     "LogDeterminant",
     "RunFailed",
+    "Solution",
     "Status",
     "VectorEstimate",
     "load",

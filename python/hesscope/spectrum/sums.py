@@ -3,8 +3,8 @@
 Eigenpairs that are known act as a control variate: ``z' f(H) z - sum_i (f(t_i) - c) (x_i' z)^2`` varies less
 than its first term, and the mean of what is taken out, ``sum_i (f(t_i) - c) |x_i|^2``, is known. So the
 estimate stays unbiased however inaccurate the pairs are, and the probes, addressed by their seed, need not be
-stored. c is the mean of f over the other eigenvalues: a multiple of the identity has no variance, so that what
-is taken out should be how the pairs differ from the rest.
+stored. c is the mean of f over the other eigenvalues: a multiple of the identity has no variance, so what is
+taken out should be how the pairs differ from the rest.
 """
 
 from __future__ import annotations
