@@ -13,6 +13,7 @@ from hesscope.results import (
     Estimate,
     LogDeterminant,
     RunFailed,
+    Solution,
     Status,
     VectorEstimate,
     load,
