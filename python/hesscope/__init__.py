@@ -3,6 +3,8 @@
 from hesscope._ops import build_info
 from hesscope.curvature import hessian
 from hesscope.krylov.eigen import eigenpairs
+from hesscope.krylov.low_rank import low_rank_inverse
+from hesscope.krylov.solve import solve
 from hesscope.objective import Objective, attention_heads, parameter_groups
 from hesscope.operators import (
     SymmetricOperator,
@@ -13,16 +15,33 @@ from hesscope.operators import (
     scaled,
     shifted,
 )
-from hesscope.results import Band, Eigenpairs, Estimate, RunFailed, Status, VectorEstimate, load
+from hesscope.results import (
+    Band,
+    Eigenpairs,
+    Estimate,
+    LogDeterminant,
+    RunFailed,
+    Solution,
+    Status,
+    VectorEstimate,
+    load,
+)
 from hesscope.spectrum import (
     SpectralDensity,
     block_densities,
+    condition_number,
+    count,
     diagonal,
+    effective_rank,
     frobenius_norm,
+    logdet,
+    nuclear_norm,
     participation,
     resume,
     spectral_density,
+    spectral_sum,
     trace,
+    trace_inverse,
 )
 
 __version__: str = build_info()["version"]
@@ -31,8 +50,10 @@ __all__ = [
     "Band",
     "Eigenpairs",
     "Estimate",
+    "LogDeterminant",
     "Objective",
     "RunFailed",
+    "Solution",
     "SpectralDensity",
     "Status",
     "SymmetricOperator",
@@ -40,7 +61,10 @@ __all__ = [
     "attention_heads",
     "block",
     "block_densities",
+    "condition_number",
+    "count",
     "diagonal",
+    "effective_rank",
     "eigenpairs",
     "frobenius_norm",
     "from_function",
@@ -48,11 +72,17 @@ __all__ = [
     "from_scipy",
     "hessian",
     "load",
+    "logdet",
+    "low_rank_inverse",
+    "nuclear_norm",
     "parameter_groups",
     "participation",
     "resume",
     "scaled",
     "shifted",
+    "solve",
     "spectral_density",
+    "spectral_sum",
     "trace",
+    "trace_inverse",
 ]

@@ -4,6 +4,18 @@ from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
 from hesscope.results.failure import RunFailed
 from hesscope.results.files import load
+from hesscope.results.log_determinant import LogDeterminant
+from hesscope.results.solution import Solution
 from hesscope.results.vector_estimate import VectorEstimate
 
-__all__ = ["Band", "Eigenpairs", "Estimate", "RunFailed", "Status", "VectorEstimate", "load"]
+__all__ = [
+    "Band",
+    "Eigenpairs",
+    "Estimate",
+    "LogDeterminant",
+    "RunFailed",
+    "Solution",
+    "Status",
+    "VectorEstimate",
+    "load",
+]

@@ -17,6 +17,8 @@ class Status(enum.Enum):
     INVARIANT_SUBSPACE = "The residual vanished: the Krylov space is exhausted and the Ritz values are exact."
     MAX_PRODUCTS = "The limit on products was reached before every quantity reached its tolerance."
     NOISE_FLOOR = "Products with H are too noisy to go on: the error left is noise, not convergence."
+    INDEFINITE = "H + shift I has negative curvature, but the method needs a positive definite operator."
+    SINGULAR = "H + shift I is singular and b leaves its range: there is a least-squares solution only."
     OPERATOR_FAILED = "A product raised an error. What was computed before is valid and can be resumed."
     INTERRUPTED = "Stopped by the user. What was computed is valid and can be resumed."
     NONFINITE_OPERATOR = (
