@@ -1,6 +1,7 @@
 """Curvature engines: from an objective to a symmetric operator."""
 
 from hesscope.curvature.autograd import AutogradHessian
+from hesscope.curvature.ggn import ggn
 from hesscope.curvature.select import hessian
 
-__all__ = ["AutogradHessian", "hessian"]
+__all__ = ["AutogradHessian", "ggn", "hessian"]
