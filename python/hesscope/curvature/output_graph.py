@@ -76,17 +76,14 @@ class OutputGraph:
         moved = self._differentiate(self.pulled, self._shaped(pieces), self.weights, retain=retain)
         if all(t is None for t in moved):
             return nothing
-        directions = [
-            torch.zeros_like(w) if t is None else t for t, w in zip(moved, self.weights, strict=True)
-        ]
-        turned = self._differentiate(self.cotangents, directions, self.cut, retain=retain)
+        turned = self._differentiate(self.cotangents, self._filled(moved), self.cut, retain=retain)
         if all(t is None for t in turned):
             return nothing
-        cotangents = [
-            torch.zeros_like(w) if t is None else t for t, w in zip(turned, self.weights, strict=True)
-        ]
         inputs = self.objective.parameter_set.tensors
-        return self._differentiate(self.leaves, cotangents, inputs, retain=retain)
+        return self._differentiate(self.leaves, self._filled(turned), inputs, retain=retain)
+
+    def _filled(self, found: Sequence[Tensor | None]) -> list[Tensor]:
+        return [torch.zeros_like(w) if t is None else t for t, w in zip(found, self.weights, strict=True)]
 
     def _shaped(self, pieces: Sequence[Tensor]) -> list[Tensor]:
         found = []

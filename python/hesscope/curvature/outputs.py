@@ -91,9 +91,8 @@ class LossHessian(OutputMatrix):
         constants: Sequence[Tensor],  # noqa: ARG002
     ) -> list[Tensor]:
         """Return the gradient of the loss with respect to the outputs."""
-        gradients = torch.autograd.grad(
-            output.loss(leaves), list(leaves), create_graph=True, allow_unused=True
-        )
+        loss = output.loss(leaves)
+        gradients = torch.autograd.grad(loss, list(leaves), create_graph=True, allow_unused=True)
         return [torch.zeros_like(t) if g is None else g for g, t in zip(gradients, leaves, strict=True)]
 
 
@@ -112,7 +111,7 @@ def require_criterion(objective: object, matrix: str) -> None:
         raise TypeError(msg)
     if objective.criterion is None:
         msg = (
-            f"{matrix}: objective must have a criterion (output, target) -> scalar, which tells the outputs of "
-            "the model from the loss, got loss(model, batch); pass Objective(model, None, data, criterion=...)"
+            f"{matrix}: objective must have a criterion (output, target) -> scalar, which tells outputs from "
+            "loss, got loss(model, batch); pass Objective(model, None, data, criterion=...)"
         )
         raise ValueError(msg)

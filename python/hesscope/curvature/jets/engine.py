@@ -125,7 +125,7 @@ class JetsHessian(PlannedHessian):
             f"values: {kept} of {total} batches kept{again}",
             f"memory: {self.memory / 2**20:.1f} MiB held of a budget of {self.memory_budget / 2**20:.1f} MiB"
             f"; {probe / 2**20:.1f} MiB for each vector of a call",
-            f"cost of a product: about {self.cost:g} gradients, {self.cost + 1:g} where values are computed again",
+            f"cost of a product: about {self.cost:g} gradients, {self.cost + 1:g} where values are not kept",
         ]
         return "\n".join(lines)
 
