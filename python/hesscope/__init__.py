@@ -1,7 +1,7 @@
 """Hessian spectra, and how they change, for any PyTorch model."""
 
 from hesscope._ops import build_info
-from hesscope.curvature import ggn, hessian
+from hesscope.curvature import fisher, ggn, hessian
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.objective import Objective
 from hesscope.operators import SymmetricOperator, from_function, from_matrix, from_scipy, scaled, shifted
@@ -30,6 +30,7 @@ __all__ = [
     "VectorEstimate",
     "diagonal",
     "eigenpairs",
+    "fisher",
     "frobenius_norm",
     "from_function",
     "from_matrix",

@@ -1,7 +1,8 @@
 """Curvature engines: from an objective to a symmetric operator."""
 
 from hesscope.curvature.autograd import AutogradHessian
+from hesscope.curvature.fisher import fisher
 from hesscope.curvature.ggn import ggn
 from hesscope.curvature.select import hessian
 
-__all__ = ["AutogradHessian", "ggn", "hessian"]
+__all__ = ["AutogradHessian", "fisher", "ggn", "hessian"]
