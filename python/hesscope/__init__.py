@@ -1,7 +1,7 @@
 """Hessian spectra, and how they change, for any PyTorch model."""
 
 from hesscope._ops import build_info
-from hesscope.curvature import fisher, ggn, hessian
+from hesscope.curvature import fisher, ggn, gradient_covariance, hessian
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.objective import Objective
 from hesscope.operators import SymmetricOperator, from_function, from_matrix, from_scipy, scaled, shifted
@@ -36,6 +36,7 @@ __all__ = [
     "from_matrix",
     "from_scipy",
     "ggn",
+    "gradient_covariance",
     "hessian",
     "load",
     "participation",

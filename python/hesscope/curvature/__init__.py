@@ -1,8 +1,9 @@
 """Curvature engines: from an objective to a symmetric operator."""
 
 from hesscope.curvature.autograd import AutogradHessian
+from hesscope.curvature.covariance import gradient_covariance
 from hesscope.curvature.fisher import fisher
 from hesscope.curvature.ggn import ggn
 from hesscope.curvature.select import hessian
 
-__all__ = ["AutogradHessian", "fisher", "ggn", "hessian"]
+__all__ = ["AutogradHessian", "fisher", "ggn", "gradient_covariance", "hessian"]
