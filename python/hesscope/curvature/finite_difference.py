@@ -158,8 +158,8 @@ class FiniteDifferenceHessian(PlannedHessian):
             msg = (
                 "hessian: differences of gradients must rise above their noise, got an error of "
                 f"{best:.1e} of a product, at best; compute in float64 (FiniteDifferenceHessian(objective, "
-                "precision=torch.float64)), remove what is random, or use engine='autograd' if there is a second "
-                "derivative"
+                "precision=torch.float64)), remove what is random, or use engine='autograd' if there is "
+                "a second derivative"
             )
             raise RuntimeError(msg)
         self.error_estimate = best
