@@ -170,6 +170,20 @@ def test_what_has_no_second_derivative_is_named_and_works_here(name):
     assert_close(hs.hessian(objective, engine="finite_difference").rows(v), expected, BOUND[torch.float64])
 
 
+def test_fused_kernels_run_as_they_are():
+    allowed = []
+
+    def loss(m, b):
+        allowed.append(torch.backends.cuda.flash_sdp_enabled())
+        return m(b).square().mean()
+
+    objective = hs.Objective(mlp(), loss, X)
+    for engine, expected in (("finite_difference", True), ("autograd", False)):
+        hs.hessian(objective, engine=engine).rows(vectors(1, objective.n))
+        assert set(allowed) == {expected}
+        allowed.clear()
+
+
 def test_recurrent_layers_and_buffers():
     class Model(nn.Module):
         def __init__(self):

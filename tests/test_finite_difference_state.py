@@ -143,6 +143,22 @@ def test_noise_is_refused():
     assert_close(got.double(), expected, 0.3)
 
 
+def test_a_part_that_rounding_swallows_is_not_taken_for_flat():
+    """A gradient of 1e6 + a does not change in float32 when a moves by a little; both steps agree on that."""
+    model = nn.Linear(2, 1, bias=False)
+    nn.init.ones_(model.weight)
+    weights = torch.tensor([1e6, 0.0])
+
+    def loss(m, batch):
+        return (m.weight * batch).sum() + 0.5 * m.weight.square().sum()
+
+    objective = hs.Objective(model, loss, weights)
+    with pytest.raises(RuntimeError, match="must rise above their noise"):
+        hs.hessian(objective, engine="finite_difference").rows(torch.ones(1, 2))
+    got = FiniteDifferenceHessian(objective, precision=torch.float64).rows(torch.ones(1, 2))
+    assert_close(got, torch.ones(1, 2), 1e-4)
+
+
 def test_zeros_and_numbers_that_are_not_finite():
     objective = hs.Objective(mlp(), F.cross_entropy, (X, LABELS), l2=0.1)
     h = hs.hessian(objective, engine="finite_difference")
