@@ -1,7 +1,7 @@
 """Hessian spectra, and how they change, for any PyTorch model."""
 
 from hesscope._ops import build_info
-from hesscope.curvature import hessian
+from hesscope.curvature import fisher, ggn, gradient_covariance, hessian
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.krylov.low_rank import low_rank_inverse
 from hesscope.krylov.solve import solve
@@ -66,10 +66,13 @@ __all__ = [
     "diagonal",
     "effective_rank",
     "eigenpairs",
+    "fisher",
     "frobenius_norm",
     "from_function",
     "from_matrix",
     "from_scipy",
+    "ggn",
+    "gradient_covariance",
     "hessian",
     "load",
     "logdet",
