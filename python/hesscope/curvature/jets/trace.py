@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,9 @@ class Listing:
         The instructions, in order.
     outputs
         For each selected parameter the index of its gradient, or None.
+    guards
+        (index, value): results that the code behind the loss has read, with what it found; None if only
+        the shape counts. The listing is right where they are the same.
     """
 
     inputs: int
@@ -57,6 +60,13 @@ class Listing:
     constants: dict[int, Tensor] = field(default_factory=dict)
     code: list[Instruction] = field(default_factory=list)
     outputs: list[int | None] = field(default_factory=list)
+    guards: list[tuple[int, Tensor | None]] = field(default_factory=list)
+
+    def separate_guards(self, count: int, values: Sequence[Tensor | None]) -> None:
+        """Take the outputs from ``count`` on for what was read, with these values."""
+        tail = self.outputs[count:]
+        self.guards = [(i, value) for i, value in zip(tail, values, strict=True) if i is not None]
+        self.outputs = self.outputs[:count]
 
 
 def references(argument: Any) -> list[int]:
