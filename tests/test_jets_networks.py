@@ -7,6 +7,9 @@ import pytest
 from jets_models import networks
 from jets_models.claims import assert_as_good_in_float32, assert_exact
 
+# torch.func.hessian compiles decompositions of its own by a deprecated function
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+
 CASES = {
     "perceptron": networks.perceptron,
     "resnet18_train": lambda: networks.resnet18("train"),
