@@ -75,7 +75,8 @@ def _cube_shape(x):
     return torch.empty_like(x)
 
 
-cube.register_autograd(
-    lambda ctx, g: 3 * g * ctx.saved_tensors[0] ** 2,
-    setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
-)
+def _save(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+cube.register_autograd(lambda ctx, g: 3 * g * ctx.saved_tensors[0] ** 2, setup_context=_save)

@@ -1,4 +1,4 @@
-"""Convolutions, pooling, resampling, padding and norms in one to three dimensions, against double backward."""
+"""Convolutions, pooling, resampling, padding and norms in 1 to 3 dimensions, against double backward."""
 
 from __future__ import annotations
 
@@ -123,15 +123,15 @@ MEAN, VARIANCE = smooth(4, seed=7), positive(4, seed=8)
 NORMS = {
     "batch_train": lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
     "batch_eval": lambda x, w, b: F.batch_norm(x, MEAN, VARIANCE, w, b),
-    "batch_plain": lambda x, w, b: F.batch_norm(x * x, None, None, training=True),
+    "batch_plain": lambda x, *_: F.batch_norm(x * x, None, None, training=True),
     "instance": lambda x, w, b: F.instance_norm(x, weight=w, bias=b),
     "instance_running": lambda x, w, b: F.instance_norm(x, MEAN, VARIANCE, w, b, use_input_stats=False),
     "group": lambda x, w, b: F.group_norm(x, 2, w, b),
-    "group_plain": lambda x, w, b: F.group_norm(x * x, 4),
+    "group_plain": lambda x, *_: F.group_norm(x * x, 4),
     "layer": lambda x, w, b: F.layer_norm(x.movedim(1, -1), (4,), w, b),
     "layer_without_shift": lambda x, w, b: F.layer_norm(x.movedim(1, -1), (4,), w) * b,
     "rms": lambda x, w, b: F.rms_norm(x.movedim(1, -1), (4,), w, 1e-6) * b,
-    "response": lambda x, w, b: F.local_response_norm(x, 2),
+    "response": lambda x, *_: F.local_response_norm(x, 2),
 }
 
 

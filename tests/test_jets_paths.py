@@ -1,4 +1,4 @@
-"""Losses whose path through Python depends on values: each path is captured, and its conditions are checked."""
+"""Losses whose path through Python depends on values: every path is captured, its conditions checked."""
 
 from __future__ import annotations
 

@@ -36,11 +36,11 @@ def _embedding_bag(
     weight: Tensor,
     indices: Tensor,
     offsets: Tensor,
-    scale_grad_by_freq: bool = False,  # noqa: FBT001, FBT002 - PyTorch's signatures, here and below
+    scale_grad_by_freq: bool = False,
     mode: int = 0,
-    sparse: bool = False,  # noqa: ARG001, FBT001, FBT002
+    sparse: bool = False,  # noqa: ARG001
     per_sample_weights: Tensor | None = None,
-    include_last_offset: bool = False,  # noqa: FBT001, FBT002
+    include_last_offset: bool = False,
     padding_idx: int = -1,
 ) -> Any:
     """Add (mode 0) or average (mode 1) the rows of each bag."""
@@ -73,9 +73,9 @@ def _embedding_bag_backward(
     size: Tensor,
     max_indices: Tensor,  # noqa: ARG001
     num_weights: int,
-    scale_grad_by_freq: bool,  # noqa: FBT001
+    scale_grad_by_freq: bool,
     mode: int,
-    sparse: bool,  # noqa: ARG001, FBT001
+    sparse: bool,  # noqa: ARG001
     per_sample_weights: Tensor | None,
     padding_idx: int = -1,
 ) -> Any:
@@ -157,7 +157,7 @@ def _log_determinant(a: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return sign, diagonal.abs().log().sum(-1), factors, pivots
 
 
-def _p_norm(x: Tensor, p: Any, dim: Any = (), keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
+def _p_norm(x: Tensor, p: Any, dim: Any = (), keepdim: bool = False) -> Any:
     dims = [dim] if isinstance(dim, int) else (list(dim) or None)
     return aten.linalg_vector_norm.default(x, 2 if p is None else p, dims, keepdim)
 

@@ -34,14 +34,14 @@ class Reads(TorchDispatchMode):
     """
 
     def __init__(self, selected: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.selected = selected
         self.found: list[tuple[Tensor, Tensor | None]] = []
 
     def __torch_dispatch__(
         self,
         func: Any,
-        types: Any,  # noqa: ARG002 - PyTorch's signature
+        types: Any,
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
@@ -134,7 +134,7 @@ def holds(listing: Listing, inputs: Sequence[Tensor]) -> bool:
             args = fx.node.map_aggregate(instruction.args, value)
             named = fx.node.map_aggregate(instruction.kwargs, value)
             try:
-                values[instruction.index] = instruction.target(*args, **named)  # type: ignore[misc]
+                values[instruction.index] = instruction.target(*args, **named)
             except (RuntimeError, IndexError):  # a shape that was another one when this was captured
                 return False
     return all(_same(values[index], expected, listing.shapes[index]) for index, expected in listing.guards)
@@ -142,5 +142,5 @@ def holds(listing: Listing, inputs: Sequence[Tensor]) -> bool:
 
 def _same(value: Tensor, expected: Tensor | None, shape: Any) -> bool:
     if expected is None:
-        return tuple(value.shape) == shape.shape
+        return bool(tuple(value.shape) == shape.shape)
     return torch.equal(value, expected)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from hesscope.curvature.jets.call import Shape
 from hesscope.curvature.jets.primitives import ops
 from hesscope.curvature.jets.writes import Writes, changes_entries, functional, shape_of
 
@@ -150,8 +149,8 @@ class _Builder:
         return ref
 
     def _operator(self, node: fx.Node) -> Any:
-        args = fx.map_arg(tuple(node.args), self.writes.present)
-        kwargs = fx.map_arg(dict(node.kwargs), self.writes.present)
+        args: Any = fx.map_arg(tuple(node.args), self.writes.present)
+        kwargs: Any = fx.map_arg(dict(node.kwargs), self.writes.present)
         target = node.target
         if target is aten.as_strided.default and args[0].index in self.moves:
             return self.writes.strided(node, node.args[0], node.args[1:])  # type: ignore[arg-type]

@@ -43,7 +43,8 @@ class Writes:
     def set(self, node: fx.Node, value: Any) -> None:
         """Record the result of a node."""
         self.known[node] = value
-        target = _METADATA.get(node.target, node.target)
+        called: Any = node.target
+        target = _METADATA.get(called, called)
         if node.op == "call_function" and _is_view(target, node) and isinstance(node.args[0], fx.Node):
             self._views[node] = (node.args[0], target, node.args[1:])
         owner = self._owner(node)
@@ -150,7 +151,7 @@ class Writes:
             return source, self.emit(
                 aten.select_scatter.default, (self.present(source), value, *where), shape
             )
-        dim = int(named.get("dim", 0))  # type: ignore[call-overload]
+        dim: Any = named.get("dim", 0)
         start = sum(v.shape[dim] for v in values[:number])
         end = start + piece.meta["val"].shape[dim]
         rest = (self.present(source), value, dim, start, end)
@@ -188,7 +189,7 @@ def _inverse(order: Sequence[int]) -> list[int]:
 
 
 def _dense(
-    value: torch.Tensor, size: Sequence[int], stride: Sequence[int], offset: int | None = None
+    value: Any, size: Sequence[int], stride: Sequence[int], offset: int | None = None
 ) -> tuple[list[int], torch.Tensor]:
     """Return in which order the dimensions of a tensor lie in storage, and what ``as_strided`` reads there.
 
@@ -197,7 +198,7 @@ def _dense(
     NotImplementedError
         If the tensor is not all of its storage.
     """
-    order = sorted(range(value.ndim), key=lambda d: (-value.stride(d), d))
+    order = sorted(range(value.ndim), key=lambda d: -value.stride()[d])
     expected = 1
     for d in reversed(order):
         if value.shape[d] != 1 and value.stride(d) != expected:
