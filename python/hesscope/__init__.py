@@ -3,11 +3,20 @@
 from hesscope._ops import build_info
 from hesscope.curvature import hessian
 from hesscope.krylov.eigen import eigenpairs
-from hesscope.objective import Objective
-from hesscope.operators import SymmetricOperator, from_function, from_matrix, from_scipy, scaled, shifted
+from hesscope.objective import Objective, attention_heads, parameter_groups
+from hesscope.operators import (
+    SymmetricOperator,
+    block,
+    from_function,
+    from_matrix,
+    from_scipy,
+    scaled,
+    shifted,
+)
 from hesscope.results import Band, Eigenpairs, Estimate, RunFailed, Status, VectorEstimate, load
 from hesscope.spectrum import (
     SpectralDensity,
+    block_densities,
     diagonal,
     frobenius_norm,
     participation,
@@ -28,6 +37,9 @@ __all__ = [
     "Status",
     "SymmetricOperator",
     "VectorEstimate",
+    "attention_heads",
+    "block",
+    "block_densities",
     "diagonal",
     "eigenpairs",
     "frobenius_norm",
@@ -36,6 +48,7 @@ __all__ = [
     "from_scipy",
     "hessian",
     "load",
+    "parameter_groups",
     "participation",
     "resume",
     "scaled",

@@ -2,7 +2,8 @@
 
 from hesscope.operators.affine import scaled, shifted
 from hesscope.operators.base import SymmetricOperator
+from hesscope.operators.block import block
 from hesscope.operators.from_function import from_function, from_scipy
 from hesscope.operators.from_matrix import from_matrix
 
-__all__ = ["SymmetricOperator", "from_function", "from_matrix", "from_scipy", "scaled", "shifted"]
+__all__ = ["SymmetricOperator", "block", "from_function", "from_matrix", "from_scipy", "scaled", "shifted"]

@@ -84,7 +84,7 @@ def smooth(rho: SpectralDensity, scale: Scale) -> Curve:
     last = max(float((at + _REACH * width).max()) for at, _, width in kernels)
     axis = torch.linspace(first, last, _GRID, dtype=torch.float64)
     probes = torch.stack([_gaussians(axis, *kernel) for kernel in kernels])
-    return Curve(scale.inverse(axis), probes.mean(0), *_log_band(probes), narrowest)
+    return Curve(scale.inverse(axis), probes.mean(0), *_log_band(probes, rho.level), narrowest)
 
 
 def _widths(scale: Scale, value: Tensor, residual: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def _gaussians(axis: Tensor, at: Tensor, mass: Tensor, width: Tensor) -> Tensor:
     return torch.exp(-0.5 * ((axis[:, None] - at) / width) ** 2) @ (mass / (width * math.sqrt(2 * math.pi)))
 
 
-def _log_band(probes: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _log_band(probes: Tensor, level: float) -> tuple[Tensor | None, Tensor | None]:
     """Return mean * exp(± t * standard error / mean) of ``probes [K, G]``: the interval of the logarithm.
 
     To first order the t-interval of the mean itself, but positive, as a logarithmic picture needs.
@@ -115,6 +115,6 @@ def _log_band(probes: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if k < 2:
         return None, None
     mean = probes.mean(0)
-    half = float(t.ppf(0.975, k - 1)) * probes.std(0) / math.sqrt(k)
+    half = float(t.ppf(0.5 + level / 2, k - 1)) * probes.std(0) / math.sqrt(k)
     ratio = torch.where(mean > 0, torch.exp(half / mean), 1.0)
     return mean / ratio, mean * ratio

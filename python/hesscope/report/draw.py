@@ -114,7 +114,7 @@ def describe(
     trace = rho.trace()
     largest, smallest = rho.largest_eigenvalue(), rho.smallest_eigenvalue()
     facts = (
-        f"n = {rho.n:,}   {effort(rho.num_probes, rho.num_steps)}   "
+        f"n = {rho.n:,}   {effort(rho.num_probes, rho.num_steps, rho.n - rho.num_sampled)}   "
         f"λ$_{{\\rm max}}$ = {number(largest.value)}   λ$_{{\\rm min}}$ = {number(smallest.value)}   "
         f"tr H = {with_error(trace.value, trace.error)}"
     )

@@ -16,10 +16,11 @@ def number(value: float) -> str:
     return _fixed(value, max(places, 0) if abs(value) < _PLAIN else places)
 
 
-def effort(num_probes: int, num_steps: int) -> str:
-    """Format the size of a run: 8 probes × 100 steps."""
+def effort(num_probes: int, num_steps: int, eigenpairs: int = 0) -> str:
+    """Format the size of a run: 8 probes × 100 steps, and 10 eigenpairs that were given."""
     probes, steps = ("" if count == 1 else "s" for count in (num_probes, num_steps))
-    return f"{num_probes} probe{probes} × {num_steps} step{steps}"
+    given = f" beside {eigenpairs} eigenpair{'' if eigenpairs == 1 else 's'}" if eigenpairs else ""
+    return f"{num_probes} probe{probes} × {num_steps} step{steps}{given}"
 
 
 def with_error(value: float, error: float) -> str:

@@ -34,7 +34,11 @@ def table(summary: Summary) -> str:
             value_of(share, scale=100, unit=" %"),
             interval_of(share, scale=100, unit=" %"),
         ),
-        ("products with H", f"{rho.products:,}", effort(rho.num_probes, rho.num_steps)),
+        (
+            "products with H",
+            f"{rho.products:,}",
+            effort(rho.num_probes, rho.num_steps, rho.n - rho.num_sampled),
+        ),
         ("time", f"{number(rho.seconds)} s", f"{number(1000 * rho.seconds / rho.products)} ms a product"),
     ]
     first, second = (max(len(row[i]) for row in rows) + _GAP for i in (0, 1))

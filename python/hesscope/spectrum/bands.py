@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hesscope.spectrum.result import SpectralDensity
 
 _MARGIN = 4  # sigmas beyond the outermost nodes: a Gaussian is below 4e-4 of its height there
+POINTS = 1024  # of the default grid
 _FINE = 100  # an exact spectrum is drawn as if 100 steps had been taken
 
 
@@ -26,7 +27,8 @@ def default_sigma(rho: SpectralDensity) -> float:
         steps = max(steps, _FINE)
     low, high = float(rho.nodes.min()), float(rho.nodes.max())
     if high - low > rho.rounding:
-        return (high - low) / steps
+        resolved = float(rho.sampled.nodes.max() - rho.sampled.nodes.min()) / steps
+        return max(resolved, (high - low) / max(steps, POINTS))
     return max(abs(low), abs(high)) / _FINE or 1.0
 
 
@@ -41,30 +43,58 @@ def default_grid(rho: SpectralDensity, num_points: int, sigma: float | None) -> 
 def density_band(rho: SpectralDensity, grid: Tensor, sigma: float | None) -> Band:
     """Return mean and t-interval of the smoothed densities of the probes."""
     width = _sigma(rho, "density", sigma)
-    points = _points("density", "grid", grid)
+    points = checked_points("density", "grid", grid)
     per_probe = _ops.smoothed_density(rho.nodes, rho.weights, points, sigma=width)
-    mean, half = per_probe.mean(dim=0), half_width(per_probe)
+    mean, half = per_probe.mean(dim=0), half_width(per_probe, rho.level)
     return Band(points, mean, (mean - half).clamp(min=0.0), mean + half, width)
 
 
 def cdf_band(rho: SpectralDensity, x: Tensor) -> Band:
     """Return the mean distribution function, between the sandwich's ends widened by their t-intervals."""
-    points = _points("cdf_band", "x", x)
+    points = checked_points("cdf_band", "x", x)
     lower, upper = bounds(rho, points)
     return Band(
         points,
         quadrature.cdf(rho.quadrature, points).mean(dim=0),
-        (lower.mean(dim=0) - half_width(lower)).clamp(min=0.0),
-        (upper.mean(dim=0) + half_width(upper)).clamp(max=1.0),
+        (lower.mean(dim=0) - half_width(lower, rho.level)).clamp(min=0.0),
+        (upper.mean(dim=0) + half_width(upper, rho.level)).clamp(max=1.0),
         0.0,
     )
 
 
+def sampling_distance(rho: SpectralDensity) -> float:
+    """Half-width of the distribution function's t-interval, integrated over the eigenvalues."""
+    if rho.num_probes == 1:
+        return float("inf")
+    points = rho.sampled.nodes.flatten().sort().values
+    half = half_width(quadrature.cdf(rho.sampled, points), rho.level)[:-1]
+    return float((half * points.diff()).sum()) * rho.num_sampled / rho.n
+
+
+def wasserstein(rho: SpectralDensity) -> Tensor:
+    """Bound the quadrature's distance of each probe; see :meth:`SpectralDensity.wasserstein`."""
+    if rho.deflation is None:
+        return quadrature.wasserstein_bound(rho.sampled, rho.bounds.lower, rho.bounds.upper)
+    outer = rho.bounds if rho.bounds.method == "given" else rho.random_start_bounds(known=False)
+    bound = quadrature.wasserstein_bound(rho.sampled, outer.lower, outer.upper)
+    return bound * (rho.num_sampled / rho.n) + float(rho.deflation.residuals.sum()) / rho.n
+
+
 def bounds(rho: SpectralDensity, points: Tensor) -> tuple[Tensor, Tensor]:
     """Sandwich of each probe's distribution function: two tensors ``[K, P]``."""
+    lower, upper = sampled_bounds(rho, points)
+    if rho.deflation is None:
+        return lower, upper
+    share = rho.num_sampled / rho.n
+    surely, possibly = rho.deflation.below(points, rho.rounding)
+    return share * lower + surely / rho.n, share * upper + possibly / rho.n
+
+
+def sampled_bounds(rho: SpectralDensity, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Sandwich of each probe's distribution function of what was sampled, with mass 1: ``[K, P]`` twice."""
     given = rho.bounds.method == "given"
     support = (rho.bounds.lower, rho.bounds.upper) if given else (-torch.inf, torch.inf)
-    return quadrature.cdf_bounds(rho.quadrature, points, slack=rho.rounding, support=support)
+    return quadrature.cdf_bounds(rho.sampled, points, slack=rho.rounding, support=support)
 
 
 def _sigma(rho: SpectralDensity, where: str, sigma: float | None) -> float:
@@ -77,7 +107,8 @@ def _sigma(rho: SpectralDensity, where: str, sigma: float | None) -> float:
     return width
 
 
-def _points(where: str, name: str, points: Tensor) -> Tensor:
+def checked_points(where: str, name: str, points: Tensor) -> Tensor:
+    """Return a vector of float64 on the CPU, or raise ValueError."""
     points = torch.as_tensor(points, dtype=torch.float64, device="cpu")
     if points.ndim != 1:
         msg = f"{where}: {name} must have shape [G], got {list(points.shape)}"

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from hesscope import _checks
-from hesscope.krylov import memory
-from hesscope.krylov.lanczos import LanczosRun, lanczos
-from hesscope.krylov.recurrence import Recurrence, from_probes
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import RunFailed, Status
-from hesscope.spectrum import quadrature
-from hesscope.spectrum.bounds import random_start_bounds
+from hesscope.results import Eigenpairs
+from hesscope.spectrum.adaptive import check_until, measure_until
+from hesscope.spectrum.deflation import deflated
+from hesscope.spectrum.measure import measure, report
 from hesscope.spectrum.result import SpectralDensity
 
-WINDOW = 10  # steps over which the error bound must have settled
 _WHERE = "spectral_density"
 
 
@@ -34,6 +27,9 @@ def spectral_density(
     distribution: str = "rademacher",
     tol: float | None = None,
     bounds: tuple[float, float] | None = None,
+    eigenpairs: Eigenpairs | None = None,
+    until: float | Callable[[SpectralDensity], bool] | None = None,
+    max_probes: int = 64,
     progress: bool = False,
     keep_state: bool = False,
 ) -> SpectralDensity:
@@ -60,6 +56,18 @@ def spectral_density(
         range over 10 steps.
     bounds
         An interval known to hold every eigenvalue, if one is known; it sharpens error bounds.
+    eigenpairs
+        Of this operator, from :func:`hesscope.eigenpairs`: the converged ones become exact atoms of weight
+        1/n, and only the rest of the spectrum is sampled. Outliers carry most of the sampling error and,
+        being far away, most of the quadrature's; without them fewer probes and steps give the same error.
+    until
+        Add probes until this is reached: look at 8 (or ``num_probes``, if more), then twice as many, and so
+        on, to ``max_probes``. A number: until the half-width of the distribution function, integrated
+        (``sampling_distance``), is at most ``until`` times the range. A function of the density so far:
+        until it returns True. So that looking does not spoil the intervals, each look has its share of the
+        5 % (a union bound), in all intervals of the result: they hold at 95 % or more whichever look is last.
+    max_probes
+        With ``until``, the last look.
     progress
         Show a bar on stderr.
     keep_state
@@ -68,8 +76,9 @@ def spectral_density(
     Returns
     -------
     SpectralDensity
-        With ``status`` COMPLETE, CONVERGED, INVARIANT_SUBSPACE, INTERRUPTED or NONFINITE_OPERATOR; the last
-        two come with a warning, and what was computed before is in the result.
+        With ``status`` COMPLETE, CONVERGED, MAX_PRODUCTS (``until`` is not reached), INVARIANT_SUBSPACE,
+        INTERRUPTED or NONFINITE_OPERATOR; the last two come with a warning, and what was computed before is
+        in the result.
 
     Raises
     ------
@@ -83,12 +92,15 @@ def spectral_density(
 
     Notes
     -----
-    ``num_probes * num_steps`` products; 3 vectors of length n a probe, and num_steps more with "full".
+    ``num_probes * num_steps`` products; 3 vectors of length n a probe, and num_steps more with "full". With k
+    eigenpairs each step reads them three times for each probe. What is sampled then is a ratio, the norm of a
+    projected probe being random: for Rademacher probes its bias is of order k / n^2 of the value.
 
     References
     ----------
     Golub and Welsch (1969); Lin, Saad and Yang (2016); Chen, Trogdon and Ubaru (2021). Without
-    reorthogonalisation: Greenbaum (1989), Knizhnerman (1996).
+    reorthogonalisation: Greenbaum (1989), Knizhnerman (1996). Deflation: Bhattacharjee, Jayaram, Musco,
+    Musco and Ray (2024).
     """
     settings = _settings(operator, num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds)
     if keep_state and reorthogonalize == "full":
@@ -96,106 +108,14 @@ def spectral_density(
             f"{_WHERE}: keep_state must be False with reorthogonalize='full', whose state is the whole basis"
         )
         raise ValueError(msg)
-    density = measure(operator, settings, progress=progress, keep_state=keep_state)
+    driven = operator if eigenpairs is None else deflated(_WHERE, operator, eigenpairs)
+    if until is None:
+        density = measure(driven, settings, progress=progress, keep_state=keep_state)
+    else:
+        settings |= check_until(_WHERE, until, max_probes)
+        density = measure_until(driven, settings, until, progress=progress, keep_state=keep_state)
     report(density)
     return density
-
-
-def measure(
-    operator: SymmetricOperator,
-    settings: dict[str, Any],
-    *,
-    first_probe: int = 0,
-    progress: bool,
-    keep_state: bool,
-) -> SpectralDensity:
-    """Run with checked settings, probes ``first_probe`` to ``first_probe + num_probes``."""
-    n, k = operator.shape[0], settings["num_probes"]
-    steps, basis = min(settings["num_steps"], n), settings["reorthogonalize"] == "full"
-    needed = memory.run_bytes(k, steps, n, operator.dtype, basis=basis)
-    memory.check(_WHERE, needed, operator.device, basis=basis)
-    began, products = time.perf_counter(), operator.products
-    start = from_probes(
-        k,
-        n,
-        seed=settings["seed"],
-        first_probe=first_probe,
-        kind=settings["distribution"],
-        dtype=operator.dtype,
-        device=operator.device,
-    )
-
-    def result(run: LanczosRun, state: Recurrence | None) -> SpectralDensity:
-        return SpectralDensity(
-            alpha=run.alpha,
-            beta=run.beta,
-            n=n,
-            products=operator.products - products,
-            status=run.status,
-            seconds=time.perf_counter() - began,
-            memory_bytes=needed,
-            orthogonality=run.orthogonality,
-            settings=settings,
-            operator=operator.description(),
-            state=state,
-        )
-
-    try:
-        run = lanczos(
-            operator,
-            start,
-            num_steps=steps,
-            reorthogonalize=settings["reorthogonalize"],
-            converged=settled(settings, n),
-            progress=progress,
-        )
-    except RunFailed as failure:
-        # The state has gone on to another step than the coefficients if the operator changed.
-        resumable = start if keep_state and failure.__cause__ is not None else None
-        raise RunFailed(str(failure), result(failure.partial, resumable)) from failure.__cause__
-    if run.alpha.shape[1] == 0:
-        msg = f"{_WHERE}: operator must return finite products, but the first is not. {run.status.value}"
-        raise ValueError(msg)
-    return result(run, start if keep_state and run.status is not Status.NONFINITE_OPERATOR else None)
-
-
-def settled(settings: dict[str, Any], n: int) -> Callable[[Tensor, Tensor], bool] | None:
-    """Return the test of ``tol``, whether the error bound has stopped changing."""
-    tol = settings["tol"]
-    if tol is None:
-        return None
-
-    def converged(alpha: Tensor, beta: Tensor) -> bool:
-        steps = alpha.shape[1]
-        if steps <= WINDOW:
-            return False
-        alpha, beta = alpha.cpu(), beta.cpu()
-        now = quadrature.gauss(alpha, beta)
-        before = quadrature.gauss(alpha[:, :-WINDOW].contiguous(), beta[:, :-WINDOW].contiguous())
-        if settings["bounds"] is not None:
-            low, high = settings["bounds"]
-        else:
-            outer = random_start_bounds(now.nodes, n=n, steps=steps)
-            low, high = outer.lower, outer.upper
-        if not math.isfinite(high - low):
-            return False
-        errors = [quadrature.wasserstein_bound(q, low, high).mean() for q in (before, now)]
-        return bool((errors[0] - errors[1]).abs() < tol * (high - low))
-
-    return converged
-
-
-def report(density: SpectralDensity) -> None:
-    """Warn where a run did not do what was asked, or its result contradicts what was given."""
-    if density.status in (Status.INTERRUPTED, Status.NONFINITE_OPERATOR):
-        done = f"{density.num_probes} probes, {density.num_steps} steps"
-        warnings.warn(f"{_WHERE}: {density.status.value} Returned: {done}.", RuntimeWarning, stacklevel=3)
-    given = density.settings["bounds"]
-    low, high = float(density.nodes.min()), float(density.nodes.max())
-    if given is not None and not (given[0] - density.rounding <= low and high <= given[1] + density.rounding):
-        seen = f"Ritz values span ({low:.6g}, {high:.6g})"
-        msg = f"{_WHERE}: bounds {given} do not hold the spectrum, whose {seen}"
-        warnings.warn(msg, RuntimeWarning, stacklevel=3)
 
 
 def _settings(

@@ -12,7 +12,6 @@ from torch import Tensor
 from hesscope import _checks
 from hesscope.results import Estimate
 from hesscope.spectrum import bands, quadrature
-from hesscope.spectrum.bounds import random_start_bounds
 from hesscope.spectrum.sampling import count_interval, half_width, jackknife
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ _ROUNDINGS = 4  # a node this many roundings below zero is negative
 
 def trace(rho: SpectralDensity) -> Estimate:
     """``n mean(alpha_1)``: no quadrature is involved, alpha_1 being z'Hz / z'z itself."""
-    values = rho.n * rho.alpha[:, 0]
-    return _estimate(rho, values, truncation=0.0, method="mean of n z'Hz / z'z, t-interval across probes")
+    method = f"{_given(rho)}mean of n z'Hz / z'z, t-interval across probes"
+    return _estimate(rho, _traces(rho), truncation=0.0, method=method)
 
 
 def moment(rho: SpectralDensity, p: int) -> Estimate:
@@ -34,14 +33,15 @@ def moment(rho: SpectralDensity, p: int) -> Estimate:
     if power == 0:
         return _make(rho, 1.0, (1.0, 1.0), 0.0, 0.0, "exact")
     if power == 1:
-        return _estimate(rho, rho.alpha[:, 0], truncation=0.0, method="mean of z'Hz / z'z, t-interval")
+        method = f"{_given(rho)}mean of z'Hz / z'z, t-interval"
+        return _estimate(rho, _traces(rho) / rho.n, truncation=0.0, method=method)
 
     def power_of(nodes: Tensor) -> Tensor:
         return nodes**power
 
     exact = power <= 2 * rho.num_steps - 1
     truncation = 0.0 if exact else _truncation(rho, lambda q: _sums(q, power_of).mean())
-    method = "Gauss quadrature, t-interval across probes" + ("" if exact else " + truncation")
+    method = f"{_given(rho)}Gauss quadrature, t-interval across probes" + ("" if exact else " + truncation")
     return _estimate(rho, _sums(rho.quadrature, power_of), truncation=truncation, method=method)
 
 
@@ -64,9 +64,8 @@ def spectral_sum(rho: SpectralDensity, f: Callable[[Tensor], Tensor]) -> Estimat
 
     values = rho.n * _sums(rho.quadrature, checked)
     truncation = _truncation(rho, lambda q: rho.n * _sums(q, checked).mean())
-    return _estimate(
-        rho, values, truncation=truncation, method="Gauss quadrature, t-interval across probes + truncation"
-    )
+    method = f"{_given(rho)}Gauss quadrature, t-interval across probes + truncation"
+    return _estimate(rho, values, truncation=truncation, method=method)
 
 
 def count(rho: SpectralDensity, a: float, b: float) -> Estimate:
@@ -101,10 +100,11 @@ def negative_curvature(rho: SpectralDensity) -> Estimate:
 
     values = parts(rho.quadrature)
     value = float(ratio(values.mean(dim=0)))
-    sampling = jackknife(ratio, values)
+    sampling = jackknife(ratio, values, rho.level)
     truncation = _truncation(rho, lambda q: ratio(parts(q).mean(dim=0)))
     interval = (max(0.0, value - sampling - truncation), min(1.0, value + sampling + truncation))
-    return _make(rho, value, interval, sampling, truncation, "ratio of sums, jackknife + truncation")
+    method = f"{_given(rho)}ratio of sums, jackknife + truncation"
+    return _make(rho, value, interval, sampling, truncation, method)
 
 
 def extreme(rho: SpectralDensity, *, largest: bool) -> Estimate:
@@ -118,7 +118,7 @@ def extreme(rho: SpectralDensity, *, largest: bool) -> Estimate:
     if bool(q.ended.any()):
         beyond, method = value, "Ritz value of an exhausted Krylov space"
     else:
-        outside = random_start_bounds(q.nodes, n=rho.n, steps=rho.num_steps)
+        outside = rho.random_start_bounds()
         beyond = outside.upper if largest else outside.lower
         method = "outermost Ritz value; beyond it a random-start bound (probabilistic)"
     interval = (value - slack, beyond + slack) if largest else (beyond - slack, value + slack)
@@ -129,17 +129,29 @@ def _mass(rho: SpectralDensity, a: float, b: float, *, scale: float) -> Estimate
     # Per probe: the number of eigenvalues in [a, b] it sees, and the sandwich around it.
     edges = torch.tensor([math.nextafter(a, -math.inf), b], dtype=torch.float64)
     at = quadrature.cdf(rho.quadrature, edges).diff(dim=1)[:, 0]
-    lower_cdf, upper_cdf = bands.bounds(rho, torch.tensor([a, b], dtype=torch.float64))
-    lower = rho.n * (lower_cdf[:, 1] - upper_cdf[:, 0]).clamp(min=0.0)
-    upper = rho.n * (upper_cdf[:, 1] - lower_cdf[:, 0])
+    lower_cdf, upper_cdf = bands.sampled_bounds(rho, torch.tensor([a, b], dtype=torch.float64))
+    lower = rho.num_sampled * (lower_cdf[:, 1] - upper_cdf[:, 0]).clamp(min=0.0)
+    upper = rho.num_sampled * (upper_cdf[:, 1] - lower_cdf[:, 0])
+    surely, possibly = (0, 0) if rho.deflation is None else rho.deflation.inside(a, b, rho.rounding)
     unit = scale / rho.n
-    low, high = unit * float(lower.mean()), unit * float(upper.mean())
-    ends = count_interval(lower, upper, rho.n)
-    interval = (unit * ends[0], unit * ends[1])
+    low, high = unit * (float(lower.mean()) + surely), unit * (float(upper.mean()) + possibly)
+    ends = count_interval(lower, upper, rho.num_sampled, rho.level)
+    interval = (unit * (ends[0] + surely), unit * (ends[1] + possibly))
     value = min(max(scale * float(at.mean()), interval[0]), interval[1])  # by rounding
     sampling = max(low - interval[0], interval[1] - high) if rho.num_probes > 1 else math.inf
-    method = "weight of the nodes; sandwich of each probe, t- and chi-square intervals of its ends"
+    words = "weight of the nodes; sandwich of each probe, t- and chi-square intervals of its ends"
+    method = f"{_given(rho)}{words}"
     return _make(rho, value, interval, sampling, max(value - low, high - value), method)
+
+
+def _traces(rho: SpectralDensity) -> Tensor:
+    """Per probe, the trace: ``[K]``. Known eigenvalues are Rayleigh quotients, so their part is exact."""
+    known = 0.0 if rho.deflation is None else float(rho.deflation.values.sum())
+    return known + rho.num_sampled * rho.alpha[:, 0]
+
+
+def _given(rho: SpectralDensity) -> str:
+    return "" if rho.deflation is None else f"{len(rho.deflation)} eigenpairs given, the rest: "
 
 
 def _sums(q: quadrature.Quadrature, f: Callable[[Tensor], Tensor]) -> Tensor:
@@ -149,18 +161,17 @@ def _sums(q: quadrature.Quadrature, f: Callable[[Tensor], Tensor]) -> Tensor:
 
 def _truncation(rho: SpectralDensity, functional: Callable[[quadrature.Quadrature], Tensor]) -> float:
     """Change over the last five steps: 0 if every recurrence ended, inf if there is one step only."""
-    if bool(rho.quadrature.ended.all()):
+    if bool(rho.sampled.ended.all()):
         return 0.0
     if rho.num_steps == 1:
         return math.inf
-    fewer = max(rho.num_steps - _TRUNCATION, 1)
-    shorter = quadrature.gauss(rho.alpha[:, :fewer].contiguous(), rho.beta[:, :fewer].contiguous())
+    shorter = rho.shortened(max(rho.num_steps - _TRUNCATION, 1))
     return abs(float(functional(rho.quadrature) - functional(shorter)))
 
 
 def _estimate(rho: SpectralDensity, values: Tensor, *, truncation: float, method: str) -> Estimate:
     """Mean of one value per probe ``[K]``; sampling and truncation errors added."""
-    value, sampling = float(values.mean()), float(half_width(values))
+    value, sampling = float(values.mean()), float(half_width(values, rho.level))
     error = sampling + truncation
     return _make(rho, value, (value - error, value + error), sampling, truncation, method)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hesscope.spectrum.result import SpectralDensity
 
 KIND = "spectral_density"
+DEFLATED = "deflated_spectral_density"  # of its own, so that a program that knows of no atoms refuses it
 _FIELDS = ("n", "products", "seconds", "memory_bytes", "orthogonality")
 
 
@@ -32,17 +33,26 @@ def save(rho: SpectralDensity, path: str | os.PathLike[str], *, state: bool) -> 
         "settings": dict(rho.settings),
         "operator": dict(rho.operator),
     }
-    write(path, KIND, description, tensors)
+    if rho.deflation is None:
+        write(path, KIND, description, tensors)
+        return
+    tensors |= {"known_values": rho.deflation.values, "known_residuals": rho.deflation.residuals}
+    write(path, DEFLATED, description | {"shift": rho.deflation.shift}, tensors)
 
 
 def read(description: Description, tensors: dict[str, Tensor]) -> SpectralDensity:
     """Rebuild a density from the parts of its file."""
+    from hesscope.spectrum.deflation import Deflation
     from hesscope.spectrum.result import SpectralDensity
 
     settings = dict(description["settings"])
     if settings.get("bounds") is not None:
         settings["bounds"] = tuple(settings["bounds"])
     state = Recurrence(tensors["v"], tensors["v_prev"], tensors["scalars"]) if "v" in tensors else None
+    deflation = None
+    if description["kind"] == DEFLATED:
+        parts = tensors["known_values"], tensors["known_residuals"]
+        deflation = Deflation(*parts, shift=float(description["shift"]))
     return SpectralDensity(
         alpha=tensors["alpha"],
         beta=tensors["beta"],
@@ -50,8 +60,10 @@ def read(description: Description, tensors: dict[str, Tensor]) -> SpectralDensit
         settings=settings,
         operator=dict(description["operator"]),
         state=state,
+        deflation=deflation,
         **{name: description[name] for name in _FIELDS},
     )
 
 
 register(KIND, read)
+register(DEFLATED, read)

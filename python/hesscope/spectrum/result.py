@@ -13,8 +13,11 @@ from torch import Tensor
 
 from hesscope.krylov.recurrence import Recurrence
 from hesscope.results import Band, Estimate, Status
-from hesscope.spectrum import bands, estimates, files, quadrature
+from hesscope.spectrum import bands, estimates, files, quadrature, views
 from hesscope.spectrum.bounds import SpectrumBounds, random_start_bounds
+from hesscope.spectrum.deflation import Deflation
+from hesscope.spectrum.quadrature import Quadrature
+from hesscope.spectrum.sampling import CONFIDENCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +46,14 @@ class SpectralDensity:
     orthogonality
         Largest ``|q_i . q_j - delta_ij|`` of the Lanczos vectors with ``reorthogonalize="full"``, else None.
     settings
-        The arguments: num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds.
+        The arguments: num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds; with
+        ``until`` also that, max_probes and the level of each look.
     operator
         What the operator says about itself.
     state
         The vectors to continue from with more steps, or None.
+    deflation
+        The eigenvalues that were given, or None. They are among the nodes, n - k eigenvalues were sampled.
     """
 
     alpha: Tensor
@@ -61,20 +67,40 @@ class SpectralDensity:
     settings: Mapping[str, Any]
     operator: Mapping[str, Any]
     state: Recurrence | None = field(default=None, repr=False)
+    deflation: Deflation | None = None
 
     @cached_property
-    def quadrature(self) -> quadrature.Quadrature:
-        """Nodes, weights and residuals of every probe."""
+    def sampled(self) -> Quadrature:
+        """Nodes, weights and residuals of every probe, of the eigenvalues that are not known."""
         return quadrature.gauss(self.alpha, self.beta)
+
+    @cached_property
+    def quadrature(self) -> Quadrature:
+        """Nodes, weights and residuals of every probe, known eigenvalues included."""
+        return self.sampled if self.deflation is None else self.deflation.merge(self.sampled, self.n)
+
+    def shortened(self, num_steps: int) -> Quadrature:
+        """Return the quadrature of the first steps alone."""
+        parts = (x[:, :num_steps].contiguous() for x in (self.alpha, self.beta))
+        shorter = quadrature.gauss(*parts)
+        return shorter if self.deflation is None else self.deflation.merge(shorter, self.n)
+
+    @property
+    def num_sampled(self) -> int:
+        """Number of eigenvalues that are not known: n, or n - k with k eigenpairs given."""
+        return self.n if self.deflation is None else self.n - len(self.deflation)
 
     @property
     def nodes(self) -> Tensor:
-        """Ritz values, ascending, ``[K, m]``, float64. A row that ended early repeats its last node."""
+        """Ritz values, ascending, ``[K, m]``, float64; ``[K, m + k]`` with k eigenpairs given.
+
+        A row that ended early repeats its last node.
+        """
         return self.quadrature.nodes
 
     @property
     def weights(self) -> Tensor:
-        """Weights of the nodes, ``[K, m]``, float64; each row sums to one, padding has weight 0."""
+        """Weights of the nodes, float64; each row sums to one, padding has weight 0."""
         return self.quadrature.weights
 
     @property
@@ -92,15 +118,31 @@ class SpectralDensity:
         """Seed of the probes."""
         return int(self.settings["seed"])
 
+    @property
+    def level(self) -> float:
+        """Level of the intervals: 0.95; more after looks at several numbers of probes, see ``until``."""
+        return float(self.settings.get("level", CONFIDENCE))
+
     @cached_property
     def bounds(self) -> SpectrumBounds:
         """An interval that holds the spectrum: as given, exact, or probabilistic (see its ``method``)."""
         if self.settings.get("bounds") is not None:
             lower, upper = self.settings["bounds"]
             return SpectrumBounds(lower, upper, "given")
-        if bool(self.quadrature.ended.any()):
+        if bool(self.sampled.ended.any()):
             return SpectrumBounds(float(self.nodes.min()), float(self.nodes.max()), "exact")
-        return random_start_bounds(self.nodes, n=self.n, steps=self.num_steps)
+        return self.random_start_bounds()
+
+    def random_start_bounds(self, *, known: bool = True) -> SpectrumBounds:
+        """Return the probabilistic bounds alone; of what was sampled alone if not ``known``."""
+        outer = random_start_bounds(
+            self.sampled.nodes, n=self.num_sampled, steps=self.num_steps, failure=1 - self.level
+        )
+        if self.deflation is None or not known:
+            return outer
+        lowest = float((self.deflation.values - self.deflation.residuals).min())
+        highest = float((self.deflation.values + self.deflation.residuals).max())
+        return SpectrumBounds(min(outer.lower, lowest), max(outer.upper, highest), outer.method)
 
     @property
     def rounding(self) -> float:
@@ -109,7 +151,10 @@ class SpectralDensity:
         return float(8 * eps * self.nodes.abs().max())
 
     def sigma(self) -> float:
-        """Return the default width of smoothing: what m steps resolve, the range of the nodes over m."""
+        """Return the default width of smoothing: what m steps resolve, the range of their nodes over m.
+
+        With known eigenvalues, not below what 1024 points over the whole range resolve.
+        """
         return bands.default_sigma(self)
 
     def grid(self, num_points: int = 1024, *, sigma: float | None = None) -> Tensor:
@@ -126,6 +171,14 @@ class SpectralDensity:
         The band is for the density *smoothed by the same Gaussian*; with one probe ``upper`` is ``inf``.
         """
         return bands.density_band(self, grid, sigma)
+
+    def kpm(self, grid: Tensor, *, num_moments: int | None = None) -> Band:
+        """Return the density by the kernel polynomial method; see :func:`hesscope.spectrum.views.kpm`."""
+        return views.kpm(self, grid, num_moments)
+
+    def haydock(self, grid: Tensor, *, eta: float | None = None, terminator: str = "none") -> Band:
+        """Return the density as a continued fraction; see :func:`hesscope.spectrum.views.haydock`."""
+        return views.haydock(self, grid, eta, terminator)
 
     def cdf(self, x: Tensor | float) -> Tensor:
         """Return the share of eigenvalues at or below x: ``[P] -> [P]``, float64."""
@@ -184,9 +237,17 @@ class SpectralDensity:
     def wasserstein(self) -> Tensor:
         """Bound the Wasserstein-1 distance of each quadrature to what its probe sees: ``[K]``, float64.
 
-        In the units of the eigenvalues, on the interval ``bounds``; the sampling error comes on top.
+        In the units of the eigenvalues, on the interval ``bounds`` (of the eigenvalues that were sampled,
+        where others are known); the sampling error comes on top.
         """
-        return quadrature.wasserstein_bound(self.quadrature, self.bounds.lower, self.bounds.upper)
+        return bands.wasserstein(self)
+
+    def sampling_distance(self) -> float:
+        """Return the sampling error of the distribution function, integrated: a Wasserstein-1 half-width.
+
+        Each point's 95 % t-interval across probes, in the units of the eigenvalues; ``inf`` for one probe.
+        """
+        return bands.sampling_distance(self)
 
     def save(self, path: str | os.PathLike[str], *, state: bool = False) -> None:
         """Write a results file, beside ``path`` and then renamed; read it with ``hesscope.load``.
@@ -214,7 +275,8 @@ class SpectralDensity:
         return plot(self, **options)
 
     def __repr__(self) -> str:
+        known = "" if self.deflation is None else f"deflated={len(self.deflation)}, "
         return (
-            f"SpectralDensity(n={self.n}, num_probes={self.num_probes}, num_steps={self.num_steps}, "
+            f"SpectralDensity(n={self.n}, num_probes={self.num_probes}, num_steps={self.num_steps}, {known}"
             f"products={self.products}, status={self.status.name})"
         )

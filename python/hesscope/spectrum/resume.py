@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from hesscope import _checks
 from hesscope.krylov.lanczos import LanczosRun, lanczos
-from hesscope.krylov.recurrence import Recurrence, from_probes
+from hesscope.krylov.recurrence import Recurrence
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import RunFailed, Status
-from hesscope.spectrum.density import measure, report, settled
+from hesscope.results import Eigenpairs, RunFailed, Status
+from hesscope.spectrum.deflation import deflated
+from hesscope.spectrum.measure import begin, report, settled
 from hesscope.spectrum.result import SpectralDensity
+from hesscope.spectrum.widen import measured, widened
 
 _WHERE = "resume"
 
@@ -27,6 +28,7 @@ def resume(
     *,
     num_steps: int | None = None,
     num_probes: int | None = None,
+    eigenpairs: Eigenpairs | None = None,
     progress: bool = False,
     keep_state: bool = False,
 ) -> SpectralDensity:
@@ -42,6 +44,8 @@ def resume(
         The one it was computed from: one product checks that.
     num_steps, num_probes
         New totals; default: what the run was asked for, so that an interrupted one is completed.
+    eigenpairs
+        Those that ``density`` was computed with, if it was: a result does not hold them.
     progress
         Show a bar.
     keep_state
@@ -76,11 +80,12 @@ def resume(
         wanted["num_probes"] = _checks.integer(
             _WHERE, "num_probes", num_probes, least=density.num_probes, below=2**32
         )
+    operator = _driven(density, operator, eigenpairs)
     began, products = time.perf_counter(), operator.products
     _check_operator(density, operator)
     converged = density.status is Status.CONVERGED and num_steps is None
     ended = bool(density.quadrature.ended.all()) or converged
-    steps_missing = not ended and density.num_steps < min(wanted["num_steps"], density.n)
+    steps_missing = not ended and density.num_steps < min(wanted["num_steps"], density.num_sampled)
     if keep_state and density.state is None and not steps_missing:
         msg = f"{_WHERE}: keep_state=True needs the state of the probes that are there, which density lacks"
         raise ValueError(msg)
@@ -95,7 +100,7 @@ def resume(
         Status.INTERRUPTED,
         Status.NONFINITE_OPERATOR,
     ):
-        longer = _widened(longer, operator, progress=progress, keep_state=keep_state)
+        longer = widened(_WHERE, longer, operator, progress=progress, keep_state=keep_state)
     result = replace(
         longer,
         products=density.products + operator.products - products,
@@ -106,13 +111,27 @@ def resume(
     return result
 
 
+def _driven(
+    density: SpectralDensity, operator: SymmetricOperator, eigenpairs: Eigenpairs | None
+) -> SymmetricOperator:
+    """Return the operator that the recurrences go on with."""
+    if (density.deflation is None) != (eigenpairs is None):
+        needed = "be None" if density.deflation is None else "be given"
+        there = "none" if density.deflation is None else str(len(density.deflation))
+        msg = f"{_WHERE}: eigenpairs must {needed}: density was computed with {there}"
+        raise ValueError(msg)
+    if eigenpairs is None:
+        return operator
+    return deflated(_WHERE, operator, eigenpairs, known=density.deflation)
+
+
 def _check_operator(density: SpectralDensity, operator: SymmetricOperator) -> None:
     """Compare size, dtype and the first coefficients with the operator's: one product."""
     was, now = (density.n, density.operator["dtype"]), (operator.shape[0], str(operator.dtype))
     if was != now:
         msg = f"{_WHERE}: operator must have n={was[0]} and dtype {was[1]}, got n={now[0]} and {now[1]}"
         raise ValueError(msg)
-    first = lanczos(operator, _probe(density, operator), num_steps=1)
+    first = lanczos(operator, begin(operator, dict(density.settings), 1), num_steps=1)
     stored = torch.stack([density.alpha[0, 0], density.beta[0, 0]])
     found = torch.cat([first.alpha[0], first.beta[0]])
     # Rounding of a product is far below this even in low precision, where its errors average out.
@@ -126,17 +145,6 @@ def _check_operator(density: SpectralDensity, operator: SymmetricOperator) -> No
         raise ValueError(msg)
 
 
-def _probe(density: SpectralDensity, operator: SymmetricOperator) -> Recurrence:
-    return from_probes(
-        1,
-        density.n,
-        seed=density.seed,
-        kind=density.settings["distribution"],
-        dtype=operator.dtype,
-        device=operator.device,
-    )
-
-
 def _replayed(
     density: SpectralDensity, operator: SymmetricOperator, *, progress: bool, keep_state: bool
 ) -> SpectralDensity:
@@ -147,7 +155,7 @@ def _replayed(
     )
     warnings.warn(msg, UserWarning, stacklevel=3)
     settings = {**density.settings, "num_probes": density.num_probes}
-    again = _measured(density, operator, settings, progress=progress, keep_state=keep_state)
+    again = measured(_WHERE, density, operator, settings, progress=progress, keep_state=keep_state)
     if again.num_steps < density.num_steps and again.status is not Status.INVARIANT_SUBSPACE:
         return replace(density, status=again.status)  # stopped on the way: what was there is more
     return replace(again, settings=density.settings)
@@ -160,14 +168,14 @@ def _continued(
     there = Recurrence(
         state.v.to(operator.device), state.v_prev.to(operator.device), state.scalars.to(operator.device)
     ).copy()
-    test = settled(dict(density.settings), density.n)
+    test = settled(dict(density.settings), density.n, density.deflation)
 
     def converged(alpha: Tensor, beta: Tensor) -> bool:
         return test is not None and test(
             torch.cat([density.alpha, alpha.cpu()], dim=1), torch.cat([density.beta, beta.cpu()], dim=1)
         )
 
-    missing = min(density.settings["num_steps"], density.n) - density.num_steps
+    missing = min(density.settings["num_steps"], density.num_sampled) - density.num_steps
 
     def longer(run: LanczosRun, state: Recurrence | None) -> SpectralDensity:
         return replace(
@@ -184,69 +192,3 @@ def _continued(
         resumable = there if failure.__cause__ is not None else None
         raise RunFailed(str(failure), longer(failure.partial, resumable)) from failure.__cause__
     return longer(run, None if run.status is Status.NONFINITE_OPERATOR else there)
-
-
-def _widened(
-    density: SpectralDensity, operator: SymmetricOperator, *, progress: bool, keep_state: bool
-) -> SpectralDensity:
-    """Add probes. A new probe that was stopped before the others' last step is dropped: no row is shorter."""
-    all_ended = bool(density.quadrature.ended.all())
-    steps = density.settings["num_steps"] if all_ended else density.num_steps
-    settings = {
-        **density.settings,
-        "num_probes": density.settings["num_probes"] - density.num_probes,
-        "num_steps": steps,
-        "tol": None,
-    }
-    new = _measured(
-        density,
-        operator,
-        settings,
-        first_probe=density.num_probes,
-        progress=progress,
-        keep_state=keep_state,
-    )
-    if new.status in (Status.INTERRUPTED, Status.NONFINITE_OPERATOR):
-        return replace(density, status=new.status)
-    width = max(density.num_steps, new.num_steps)
-    state = None
-    if keep_state and density.state is not None and new.state is not None:
-        pairs = zip(_parts(density.state, operator), _parts(new.state, operator), strict=True)
-        state = Recurrence(*(torch.cat(pair) for pair in pairs))
-    orthogonality = [x for x in (density.orthogonality, new.orthogonality) if x is not None]
-    both_ended = all_ended and new.status is Status.INVARIANT_SUBSPACE
-    return replace(
-        density,
-        alpha=torch.cat([_padded(density.alpha, width), _padded(new.alpha, width)]),
-        beta=torch.cat([_padded(density.beta, width), _padded(new.beta, width)]),
-        status=Status.INVARIANT_SUBSPACE if both_ended else _unended(density.status),
-        memory_bytes=max(density.memory_bytes, new.memory_bytes),
-        orthogonality=max(orthogonality) if orthogonality else None,
-        state=state,
-    )
-
-
-def _measured(
-    density: SpectralDensity, operator: SymmetricOperator, settings: dict[str, Any], **options: Any
-) -> SpectralDensity:
-    """Run as :func:`measure` does; if that fails, what is kept is ``density``."""
-    try:
-        return measure(operator, settings, **options)
-    except Exception as error:
-        cause = error.__cause__ if isinstance(error, RunFailed) else error
-        msg = f"{_WHERE}: {cause or error}. What was there before is in this error's `partial`"
-        raise RunFailed(msg, replace(density, status=Status.OPERATOR_FAILED)) from cause
-
-
-def _unended(status: Status) -> Status:
-    return status if status is Status.CONVERGED else Status.COMPLETE
-
-
-def _parts(state: Recurrence, operator: SymmetricOperator) -> tuple[Tensor, Tensor, Tensor]:
-    device = operator.device
-    return state.v.to(device), state.v_prev.to(device), state.scalars.to(device)
-
-
-def _padded(coefficients: Tensor, width: int) -> Tensor:
-    """Append zeros, which are not read: only rows that ended are shorter."""
-    return torch.nn.functional.pad(coefficients, (0, width - coefficients.shape[1]))

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 
 from hesscope import _checks
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import Eigenpairs, Estimate
-from hesscope.spectrum.probing import BATCH, Prober, check_eigenpairs, dots, project
-from hesscope.spectrum.sampling import half_width
+from hesscope.results import Eigenpairs, Estimate, Status
+from hesscope.spectrum.adaptive import FIRST_LOOK, look_counts, look_level
+from hesscope.spectrum.deflation import Remainder
+from hesscope.spectrum.probing import BATCH, NonFiniteError, Prober, check_eigenpairs, dots, project
+from hesscope.spectrum.sampling import CONFIDENCE, half_width
+from hesscope.spectrum.scale import STEPS, nuclear_norm_scale
 from hesscope.spectrum.sketch import Sketch, xtrace
 
 METHODS = ("auto", "rademacher", "deflated", "xtrace", "hutch++")
 _WHERE = "trace"
 _LEAST = {"auto": 1, "rademacher": 1, "deflated": 1, "xtrace": 4, "hutch++": 4}
 _ROUNDINGS = 4
-_PILOT = 8  # an eighth of the products goes into the sketch that "auto" decides by
-# If that holds a share h of |H|_F^2 and four times its size holds 1 - (1 - h)^4, leaving out has the smaller
-# variance where 1.5 (1 - h)^4 < 1 - h, from h = 0.13 on; above that by a margin, for spectra that flatten.
-_HELD = 0.25
+_PRODUCTS, _MOST = 32, 1024
+_DIRECTIONS = 8  # of the sketch that "auto" makes with a tolerance
+# The sketch that "auto" decides by has an eighth as many directions as there are products. If it holds a
+# share h of |H|_F^2, sampling outside it has a variance of 1 - h, in units of sampling alone; if four times
+# as many directions hold 1 - (1 - h)^4, XTrace has about 1.5 (1 - h)^4, which is less from h = 0.13 on. Above
+# that by a margin, for spectra that flatten. (Hutch++, 2.2 (1 - h)^2.7, is never the least of the three.)
+# Where eigenpairs are given, the rest is likely flat: the sketch is half as large, and half of that share
+# decides.
+_PILOT, _HELD = 8, 0.25
+_PILOT_GIVEN, _HELD_GIVEN = 16, 0.12
 
 
 def trace(
     operator: SymmetricOperator,
     *,
     method: str = "auto",
-    products: int = 32,
+    products: int | None = None,
+    tol: float | None = None,
     eigenpairs: Eigenpairs | None = None,
     seed: int = 0,
 ) -> Estimate:
@@ -41,11 +54,18 @@ def trace(
         off-diagonal entries. "deflated": the same for what is left of H without ``eigenpairs``. "hutch++": a
         third of the products finds a basis, a third measures H on it, a third samples outside. "xtrace":
         half finds a basis, half measures, each probe in turn is left out of the basis and samples outside it.
-        "auto": "deflated" where eigenpairs are given; exact where n is at most ``products``; else a sketch
-        with a quarter of the products decides: if it holds a quarter of ``|H|_F^2``, it grows into "xtrace";
-        if not, it stays, and the rest samples outside it.
+        "auto": exact where n is at most ``products``; else a sketch with a quarter of the products measures
+        the variance that is left outside it (an eighth and H without ``eigenpairs``, where they are given):
+        if it holds a quarter (an eighth) of ``|H|_F^2``, it grows into "xtrace"; if not, it stays, and fresh
+        probes sample outside it, so that the interval owes nothing to the choice. For few products
+        "rademacher" or "deflated".
     products
-        How many may be spent; at least 4 for "xtrace" and "hutch++".
+        How many may be spent; at least 4 for "xtrace" and "hutch++". 32 by default, 1024 with ``tol``.
+    tol
+        Stop when the half-width is at most ``tol * tr|H|``, tr|H| as 8 steps of Lanczos see it (8 products):
+        look at 8, 16, 32, ... samples. Each look has its share of the 5 %, so that looking does not spoil the
+        interval. "auto" then measures H on a sketch of 8 directions, unless eigenpairs are given, and samples
+        outside it; "hutch++" and "xtrace" fix their number of products.
     eigenpairs
         Of this operator, from :func:`hesscope.eigenpairs`. The estimate is unbiased even if they are not
         accurate, or belong to another operator; only the variance suffers.
@@ -57,8 +77,8 @@ def trace(
     Estimate
         ``interval`` is Student's t over independent samples, at 95 %; for "xtrace" it is an error
         estimate, as ``method`` says: its samples are exchangeable, not independent, so that it is not
-        calibrated. One sample alone gives an infinite error. ``status`` COMPLETE, INTERRUPTED or
-        NONFINITE_OPERATOR, the last two with what was sampled before.
+        calibrated. One sample alone gives an infinite error. ``status`` COMPLETE; with ``tol`` CONVERGED or
+        MAX_PRODUCTS; INTERRUPTED or NONFINITE_OPERATOR, with what was sampled before.
 
     Raises
     ------
@@ -80,6 +100,8 @@ def trace(
     SIAM J. Matrix Anal. Appl. 45, 1-23, XTrace.
     """
     method = _checks.choice(_WHERE, "method", method, METHODS)
+    if products is None:
+        products = _PRODUCTS if tol is None else _MOST
     prober = Prober(_WHERE, operator, products=products, seed=seed, least=_LEAST[method])
     pairs = None if eigenpairs is None else check_eigenpairs(_WHERE, eigenpairs, prober.operator)
     if method == "deflated" and pairs is None:
@@ -88,53 +110,128 @@ def trace(
     if pairs is not None and method not in ("auto", "deflated"):
         msg = f"{_WHERE}: eigenpairs must be None for method={method!r}, which finds its own basis"
         raise ValueError(msg)
-    if pairs is not None:
-        return _deflated(prober, pairs)
+    if tol is not None:
+        return _until(prober, method, _tolerance(tol, method), pairs)
     if method == "auto":
-        return _auto(prober)
+        return _auto(prober, pairs)
+    if pairs is not None:
+        return _without(prober, pairs).estimate(prober)
     return {"rademacher": _rademacher, "xtrace": _xtrace, "hutch++": _hutchpp}[method](prober)
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is sampled, the part of the trace that is known besides, and what to call it."""
+
+    statistic: Callable[[Tensor, Tensor], Tensor]
+    known: float
+    method: str
+
+    def estimate(self, prober: Prober) -> Estimate:
+        """Spend the products that are left."""
+        samples = prober.samples(prober.budget - prober.used, self.statistic)
+        return _sampled(prober, samples, self.known, self.method)
+
+
+def _plain() -> _Plan:
+    return _Plan(dots, 0.0, "mean of z'Hz over random signs, t-interval")
+
+
 def _rademacher(prober: Prober) -> Estimate:
-    values = prober.samples(prober.budget, dots)
-    return _sampled(prober, values, 0.0, "mean of z'Hz over random signs, t-interval")
+    return _plain().estimate(prober)
 
 
-def _deflated(prober: Prober, pairs: Eigenpairs) -> Estimate:
+def _without(prober: Prober, pairs: Eigenpairs) -> _Plan:
     vectors, values = pairs.vectors, pairs.values.to(prober.device)
 
     def remainder(z: Tensor, w: Tensor) -> Tensor:
         return dots(z, w) - project(vectors, z).square() @ values
 
     known = float(values @ dots(vectors, vectors))
-    samples = prober.samples(prober.budget, remainder)
-    method = f"{len(pairs)} eigenpairs, and mean of z'Hz without them, t-interval"
-    return _sampled(prober, samples, known, method)
+    return _Plan(remainder, known, f"{len(pairs)} eigenpairs, and mean of z'Hz without them, t-interval")
+
+
+def _until(prober: Prober, method: str, tol: float, pairs: Eigenpairs | None) -> Estimate:
+    """Sample until the half-width is below the tolerance, looking at doubling numbers."""
+    if prober.n <= prober.budget // 2 and prober.n <= 2 * _DIRECTIONS + STEPS + FIRST_LOOK:
+        return _exact(prober)
+    needed = STEPS + FIRST_LOOK + (2 * _DIRECTIONS if method == "auto" and pairs is None else 0)
+    if prober.budget < needed:
+        msg = f"{_WHERE}: products must be at least {needed} with tol, got {prober.budget}"
+        raise ValueError(msg)
+    target = tol * nuclear_norm_scale(prober, pairs)
+    if pairs is not None:
+        plan = _without(prober, pairs)
+    elif method == "auto":
+        directions = min(_DIRECTIONS, prober.n)
+        plan = _beyond(Sketch(prober, directions, kind="gaussian"), "small sketch")
+    else:
+        plan = _plain()
+    counts = look_counts(FIRST_LOOK, prober.budget - prober.used)
+    level = look_level(len(counts))
+    samples = _looked_at(prober, plan, target, counts, level)
+    method = f"{plan.method}, at {100 * level:.3g} % for each of {len(counts)} looks"
+    return _sampled(prober, samples, plan.known, method, level=level)
+
+
+def _looked_at(prober: Prober, plan: _Plan, target: float, counts: list[int], level: float) -> Tensor:
+    samples = prober.samples(counts[0], plan.statistic)
+    for count in counts[1:]:
+        if prober.status is not Status.COMPLETE or float(half_width(samples, level)) <= target:
+            break
+        try:
+            samples = torch.cat([samples, prober.samples(count - len(samples), plan.statistic)])
+        except NonFiniteError:
+            prober.status = Status.NONFINITE_OPERATOR
+    if prober.status is Status.COMPLETE:
+        reached = float(half_width(samples, level)) <= target
+        prober.status = Status.CONVERGED if reached else Status.MAX_PRODUCTS
+    return samples
+
+
+def _tolerance(tol: float, method: str) -> float:
+    value = _checks.real(_WHERE, "tol", tol)
+    if value <= 0:
+        msg = f"{_WHERE}: tol must be positive, got {value}"
+        raise ValueError(msg)
+    if method in ("xtrace", "hutch++"):
+        msg = (
+            f"{_WHERE}: tol must be None for method={method!r}, whose number of products is fixed beforehand"
+        )
+        raise ValueError(msg)
+    return value
 
 
 def _hutchpp(prober: Prober) -> Estimate:
     count = min(prober.budget // 3, prober.n)
-    return _outside(prober, Sketch(prober, count, kind="gaussian"), "Hutch++")
+    return _beyond(Sketch(prober, count, kind="gaussian"), "Hutch++").estimate(prober)
 
 
 def _xtrace(prober: Prober) -> Estimate:
     return _left_out(prober, Sketch(prober, min(prober.budget // 2, prober.n), kind="gaussian"))
 
 
-def _auto(prober: Prober) -> Estimate:
+def _auto(prober: Prober, pairs: Eigenpairs | None) -> Estimate:
     if prober.n <= prober.budget:
         return _exact(prober)
-    if prober.budget < 2 * _PILOT:
-        return _rademacher(prober)
-    sketch = Sketch(prober, prober.budget // _PILOT, kind="gaussian")
+    share, enough = (_PILOT, _HELD) if pairs is None else (_PILOT_GIVEN, _HELD_GIVEN)
+    if prober.budget < 2 * share:
+        return (_plain() if pairs is None else _without(prober, pairs)).estimate(prober)
+    known, given = 0.0, ""
+    if pairs is not None:
+        known = float(pairs.values.to(prober.device) @ dots(pairs.vectors, pairs.vectors))
+        given = f"{len(pairs)} eigenpairs, and without them "
+        prober.operator = Remainder(prober.operator, pairs)
+    sketch = Sketch(prober, prober.budget // share, kind="gaussian")
     # |H - QQ'H - HQQ' + QQ'HQQ'|_F^2 of |H|_F^2, the latter from the norms of the images.
     whole = float(dots(sketch.images, sketch.images).mean())
     held = 2 * float(dots(sketch.basis_images, sketch.basis_images).sum())
     held -= float(sketch.compressed().square().sum())
-    if held > _HELD * whole:
+    if held > enough * whole:
         sketch.grow(min(prober.budget // 2, prober.n) - sketch.basis.shape[0])
-        return _left_out(prober, sketch)
-    return _outside(prober, sketch, "small sketch, flat spectrum beyond it")
+        return _left_out(prober, sketch, known, given)
+    plan = _beyond(sketch, f"{given}small sketch, flat spectrum beyond it")
+    return replace(plan, known=plan.known + known).estimate(prober)
 
 
 def _exact(prober: Prober) -> Estimate:
@@ -147,12 +244,12 @@ def _exact(prober: Prober) -> Estimate:
     return Estimate(total, 0.0, (total, total), prober.used, "sum of the diagonal, exact", prober.status)
 
 
-def _left_out(prober: Prober, sketch: Sketch) -> Estimate:
-    values = xtrace(sketch)
-    return _sampled(prober, values, 0.0, "XTrace; error estimated by leaving out probes, not calibrated")
+def _left_out(prober: Prober, sketch: Sketch, known: float = 0.0, given: str = "") -> Estimate:
+    method = f"{given}XTrace; error estimated by leaving out probes, not calibrated"
+    return _sampled(prober, xtrace(sketch), known, method)
 
 
-def _outside(prober: Prober, sketch: Sketch, name: str) -> Estimate:
+def _beyond(sketch: Sketch, name: str) -> _Plan:
     """Trace on the basis of the sketch, and samples with fresh probes outside it."""
     basis, images, square = sketch.basis, sketch.basis_images, sketch.compressed()
 
@@ -162,13 +259,14 @@ def _outside(prober: Prober, sketch: Sketch, name: str) -> Estimate:
         cross = (project(images, z) * inside).sum(dim=1)
         return dots(z, w) - 2 * cross + ((inside @ square.to(inside.device)) * inside).sum(dim=1)
 
-    samples = prober.samples(prober.budget - prober.used, remainder)
     method = f"{name}: {basis.shape[0]} directions measured, mean of z'Hz outside them, t-interval"
-    return _sampled(prober, samples, float(torch.trace(square)), method)
+    return _Plan(remainder, float(torch.trace(square)), method)
 
 
-def _sampled(prober: Prober, samples: Tensor, known: float, method: str) -> Estimate:
-    value, sampling = known + float(samples.mean()), float(half_width(samples))
+def _sampled(
+    prober: Prober, samples: Tensor, known: float, method: str, *, level: float = CONFIDENCE
+) -> Estimate:
+    value, sampling = known + float(samples.mean()), float(half_width(samples, level))
     # Of the products themselves: all that is left where a basis holds everything.
     rounding = _ROUNDINGS * torch.finfo(prober.dtype).eps * (abs(known) + float(samples.abs().mean()))
     error = sampling + rounding
