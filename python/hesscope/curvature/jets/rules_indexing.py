@@ -69,7 +69,7 @@ def _add_rows(
 ) -> None:
     if overwrite:
         target.zero_()
-    rows = t.reshape(t.shape[0], index.shape[0], -1)
+    rows = t.reshape(t.shape[0], index.shape[0], *target.shape[2:])
     if counted is not None:
         rows = rows * counted
     target.index_add_(1, index, rows, alpha=scale)

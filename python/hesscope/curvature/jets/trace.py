@@ -155,9 +155,10 @@ class _Builder:
         if target is aten.as_strided.default and args[0].index in self.moves:
             return self.writes.strided(node, node.args[0], node.args[1:])  # type: ignore[arg-type]
         if isinstance(target, torch._ops.OpOverload):
+            args, kwargs = _complete(target, args, kwargs)
             if target._schema.is_mutable:
                 target = functional(target)
-            args, kwargs = _complete(target, args, kwargs)
+                args = args[: sum(not a.kwarg_only for a in target._schema.arguments)]
         same = self._simplified(target, args, _value(node))
         if same is not None:
             return same

@@ -20,8 +20,26 @@ def check_gradient(
     """Raise unless the captured gradient of a batch is autograd's ``expected [n]``.
 
     It is not if the path through the Python code depends on values in a way that tracing cannot see.
+
+    Raises
+    ------
+    CaptureError
+        If it is not.
+    ValueError
+        If autograd's is not finite, which products would not be either; the message names parameters.
     """
     parts = objective.parameter_set
+    bad = [
+        name
+        for name, part in zip(parts.names, parts.slices, strict=True)
+        if not bool(expected[part].isfinite().all())
+    ]
+    if bad:
+        msg = (
+            f"Objective: gradient must be finite, got NaN or infinity for {', '.join(bad[:5])} in batch "
+            f"{index} although the loss is finite; look for a root, logarithm or quotient at zero"
+        )
+        raise ValueError(msg)
     difference = expected.clone()
     for gradient, part in zip(captured, parts.slices, strict=True):
         if gradient is not None:
