@@ -75,8 +75,7 @@ def _quotient(call: Call) -> list[Tensor | float]:
     a, b = call.args[:2]
     if not isinstance(b, Tensor):
         return [1 / b]
-    if b.dtype != call.out.dtype:  # of a count, the reciprocal would be in float32
-        b = b.to(call.out.dtype)
+    b = b.to(call.out.dtype)  # the reciprocal of integers is float32
     found: dict[Any, Callable[[], Tensor]] = {0: b.reciprocal, 1: lambda: -(a / (b * b))}
     return [found[p]() for p in call.carries]
 
