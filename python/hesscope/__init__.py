@@ -1,7 +1,7 @@
 """Hessian spectra, and how they change, for any PyTorch model."""
 
 from hesscope._ops import build_info
-from hesscope.curvature import hessian
+from hesscope.curvature import fisher, ggn, gradient_covariance, hessian
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.objective import Objective, attention_heads, parameter_groups
 from hesscope.operators import (
@@ -42,10 +42,13 @@ __all__ = [
     "block_densities",
     "diagonal",
     "eigenpairs",
+    "fisher",
     "frobenius_norm",
     "from_function",
     "from_matrix",
     "from_scipy",
+    "ggn",
+    "gradient_covariance",
     "hessian",
     "load",
     "parameter_groups",

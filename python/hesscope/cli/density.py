@@ -7,15 +7,22 @@ import contextlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
 from hesscope.cli.console import CommandError
 from hesscope.cli.run import compute, make_folder, present
-from hesscope.curvature import hessian
+from hesscope.curvature import fisher, ggn, gradient_covariance, hessian
 from hesscope.objective import Objective
 from hesscope.operators import SymmetricOperator
+
+MATRICES: Mapping[str, Callable[[Objective], SymmetricOperator]] = {
+    "hessian": hessian,
+    "ggn": ggn,
+    "fisher": fisher,
+    "gradient-covariance": gradient_covariance,
+}
 
 _EXAMPLE = "write FILE.py:NAME, as in problem.py:objective"
 
@@ -25,7 +32,8 @@ def density(options: argparse.Namespace) -> int:
     path, name = parse(options.problem)
     make_folder(options.output)
     with importable(path.parent):
-        operator = find_operator(path, name, show_traceback=options.traceback)
+        make = MATRICES[options.matrix]
+        operator = find_operator(path, name, make, show_traceback=options.traceback)
         rho = compute(operator, options)
     return present(rho, options.output, title=f"Spectral density of {path.name}:{name}", state=options.state)
 
@@ -59,13 +67,20 @@ def importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def find_operator(path: Path, name: str, *, show_traceback: bool) -> SymmetricOperator:
-    """Run the file and make an operator of the object called ``name`` in it.
+def find_operator(
+    path: Path,
+    name: str,
+    make: Callable[[Objective], SymmetricOperator] = hessian,
+    *,
+    show_traceback: bool,
+) -> SymmetricOperator:
+    """Run the file and make an operator, by ``make`` of an objective, of the object called ``name`` in it.
 
     Raises
     ------
     CommandError
-        If the file fails, or has no such object, or one of another type.
+        If the file fails, or has no such object, or one of another type; if it has an operator, and ``make``
+        is to make another matrix than the Hessian.
     """
     module = _run_file(path, show_traceback=show_traceback)
     if not hasattr(module, name):
@@ -77,8 +92,11 @@ def find_operator(path: Path, name: str, *, show_traceback: bool) -> SymmetricOp
             found = found()
         name += "()"
     if isinstance(found, Objective):
-        return hessian(found)
+        return make(found)
     if isinstance(found, SymmetricOperator):
+        if make is not hessian:
+            msg = f"--matrix must be left out, for {name} in {path.name} is an operator already"
+            raise CommandError(msg)
         return found
     msg = (
         f"{name} in {path.name} must be a hesscope.Objective, a SymmetricOperator or a function without "

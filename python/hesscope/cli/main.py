@@ -10,7 +10,7 @@ from pathlib import Path
 import hesscope
 from hesscope.cli import console
 from hesscope.cli.demo import demo
-from hesscope.cli.density import density
+from hesscope.cli.density import MATRICES, density
 from hesscope.cli.info import info
 from hesscope.cli.run import PROBES, STEPS
 
@@ -95,6 +95,12 @@ def _add_density(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     command.add_argument("problem", metavar="PROBLEM", help="FILE.py:NAME")
     _add_run_options(command, Path("hesscope-density"))
+    command.add_argument(
+        "--matrix",
+        choices=tuple(MATRICES),
+        default="hessian",
+        help="of an objective (default: hessian); the others need its loss to be a criterion",
+    )
     command.add_argument(
         "--reorthogonalize",
         choices=("none", "full"),

@@ -53,7 +53,7 @@ class Graph:
         last = len(vectors) - 1
         for k, (vector, target) in enumerate(zip(vectors, out, strict=True)):
             products = self._multiply(vector, retain=retain or k < last)
-            _accumulate(
+            accumulate(
                 products, target.split_with_sizes(self.objective.parameter_set.numels), scale, overwrite
             )
 
@@ -76,13 +76,13 @@ class Graph:
         held = self.objective.evaluating(self.index) if self.replays else contextlib.nullcontext()
         try:
             with held:
-                return _backward(outputs, cotangents, inputs, retain=retain)
+                return backward(outputs, cotangents, inputs, retain=retain)
         except RuntimeError as error:
-            _explain_missing_derivative(error)
+            explain_missing_derivative(error)
             raise
 
 
-def _accumulate(
+def accumulate(
     products: Sequence[Tensor | None],
     targets: Sequence[Tensor],  # flat, one per parameter
     scale: float,
@@ -114,30 +114,34 @@ def build_graph(objective: Objective, batch: Batch, index: int) -> Graph:
         try:
             gradients = torch.autograd.grad(loss, tensors, create_graph=True, allow_unused=True)
         except RuntimeError as error:
-            _explain_missing_derivative(error)
+            explain_missing_derivative(error)
             raise
     objective.confirm(batch, index, float(loss.detach()))
     refuse_constant(gradients, index)
     kept = [g if g is not None and g.requires_grad else None for g in gradients]
-    size, replays = _inspect([loss, *(g for g in kept if g is not None)], objective)
+    size, replays = inspect_graph([loss, *(g for g in kept if g is not None)], objective)
     return Graph(objective=objective, index=index, gradients=kept, size=size, replays=replays)
 
 
-def _explain_missing_derivative(error: RuntimeError) -> None:
+def explain_missing_derivative(error: RuntimeError, matrix: str = "hessian") -> None:
     """Raise an error that says what to do if ``error`` is about a missing second derivative."""
     text = str(error)
     signs = ("not implemented", "differentiate twice", "does not currently support double backward")
     if not any(sign in text for sign in signs):
         return
     msg = (
-        "hessian: every operation of the model must have a second derivative, got one that has none: "
-        f"{text.splitlines()[0].strip()} Replace it by elementary operations; for a compiled model, pass "
-        "the module that was compiled"
+        f"{matrix}: every operation of the model must have a second derivative, got one that has none: "
+        f"{text.splitlines()[0].strip()} Replace it by elementary operations{_difference(matrix)}; for a "
+        "compiled model, pass the module that was compiled"
     )
     raise RuntimeError(msg) from error
 
 
-def _inspect(roots: list[Tensor], objective: Objective) -> tuple[int, bool]:
+def _difference(matrix: str) -> str:
+    return ", or pass engine='finite_difference'" if matrix == "hessian" else ""
+
+
+def inspect_graph(roots: list[Tensor], objective: Objective, matrix: str = "hessian") -> tuple[int, bool]:
     """Walk a graph: the bytes that its saved tensors occupy, and whether hooks unpack them.
 
     Refuses functions marked once_differentiable: where the incoming gradient is constant, torch takes
@@ -156,7 +160,7 @@ def _inspect(roots: list[Tensor], objective: Objective) -> tuple[int, bool]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        _refuse_once_differentiable(node)
+        _refuse_once_differentiable(node, matrix)
         stack.extend(following for following, _ in node.next_functions)
         for saved in _saved(node):
             if getattr(saved, "unpack_hook", None) is not None:
@@ -190,7 +194,7 @@ def _count_storage(tensor: Tensor | None, storages: dict[int, int]) -> None:
         storages[storage.data_ptr()] = storage.nbytes()
 
 
-def _backward(
+def backward(
     outputs: Sequence[Tensor], cotangents: Sequence[Tensor], inputs: Sequence[Tensor], *, retain: bool
 ) -> tuple[Tensor | None, ...]:
     """Do what ``torch.autograd.grad`` does, without its checks of shapes.
@@ -215,13 +219,13 @@ def _nothing(_: object) -> None:
 _ONCE = once_differentiable(_nothing).__code__  # of the wrapper, which all marked functions share
 
 
-def _refuse_once_differentiable(node: Any) -> None:
+def _refuse_once_differentiable(node: Any, matrix: str) -> None:
     function = getattr(type(node), "_forward_cls", None)
     backward = getattr(function, "backward", None)
     if getattr(backward, "__code__", None) is _ONCE:
         msg = (
-            "hessian: every operation of the model must have a second derivative, got "
+            f"{matrix}: every operation of the model must have a second derivative, got "
             f"{getattr(function, '__name__', function)}, whose backward is marked once_differentiable. "
-            "Replace it by elementary operations"
+            f"Replace it by elementary operations{_difference(matrix)}"
         )
         raise RuntimeError(msg)

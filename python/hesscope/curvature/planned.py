@@ -27,6 +27,8 @@ class PlannedHessian(SymmetricOperator):
     """
 
     writes_into = True
+    matrix = "hessian"  # what the operator is, for messages and descriptions
+    merges = True  # small batches are evaluated together where that gives the same matrix
 
     def _rows(self, vectors: Tensor) -> Tensor:
         with torch.inference_mode(False):  # engines write in place, which inference tensors refuse
@@ -39,9 +41,10 @@ class PlannedHessian(SymmetricOperator):
         if memory_budget is None:
             memory_budget = available_memory(self.device) // 2
         if memory_budget < 0:
-            msg = f"hessian: memory_budget must not be negative, got {memory_budget}"
+            msg = f"{self.matrix}: memory_budget must not be negative, got {memory_budget}"
             raise ValueError(msg)
         self.objective = objective
+        self.l2 = objective.l2
         self.memory_budget = memory_budget
         self._plan: Plan | None = None
         self._key: Hashable = None
@@ -74,7 +77,10 @@ class PlannedHessian(SymmetricOperator):
             return plan
         self.release()
         plan = read_plan(self.objective, self.memory_budget)
-        merge_small(plan, self.memory_budget - plan.held)
+        if self.merges:
+            merge_small(plan, self.memory_budget - plan.held)
+        else:
+            plan.merging = "not merged: each is evaluated on its own"
         self._key = (key, plan.held_key())
         self._plan = plan
         return plan

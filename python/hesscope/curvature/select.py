@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hesscope.curvature.autograd import AutogradHessian
+from hesscope.curvature.finite_difference import FiniteDifferenceHessian
 from hesscope.curvature.planned import PlannedHessian
 from hesscope.objective import Objective
 
@@ -18,7 +19,8 @@ def hessian(
         What is differentiated.
     engine
         "jets" (coefficients through the captured gradient; an error where that is impossible),
-        "autograd" (double backward) or "auto", which is "autograd" today.
+        "autograd" (double backward), "finite_difference" (central differences of gradients, for models
+        without a second derivative) or "auto", which is "autograd" today.
     memory_budget
         Bytes that may be occupied between products; half of the memory that is free when the operator
         is made by default, 0 to keep nothing.
@@ -38,9 +40,11 @@ def hessian(
     if not isinstance(objective, Objective):
         msg = f"hessian: objective must be an Objective, got {type(objective).__name__}"
         raise TypeError(msg)
-    if engine not in ("auto", "jets", "autograd"):
-        msg = f"hessian: engine must be 'auto', 'jets' or 'autograd', got {engine!r}"
+    if engine not in ("auto", "jets", "autograd", "finite_difference"):
+        msg = f"hessian: engine must be 'auto', 'jets', 'autograd' or 'finite_difference', got {engine!r}"
         raise ValueError(msg)
+    if engine == "finite_difference":
+        return FiniteDifferenceHessian(objective, memory_budget=memory_budget)
     if engine == "jets":
         from hesscope.curvature.jets.engine import JetsHessian  # importing fx takes half a second
 

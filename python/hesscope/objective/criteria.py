@@ -32,6 +32,10 @@ class Criterion:
         is not known, and then a batch counts with its length.
     separable
         True if the loss of concatenated batches is the counted mean (or the sum) of their losses.
+    family
+        Its name in ``torch.nn.functional``, or None if its mean is not understood.
+    settings
+        What it is called with besides output and target, and attributes of a module of the same names.
     """
 
     function: Callable[[Any, Any], Tensor]
@@ -39,6 +43,8 @@ class Criterion:
     reduction: str
     count: Count | None
     separable: bool
+    family: str | None
+    settings: Mapping[str, Any]
 
 
 def is_criterion(loss: object) -> bool:
@@ -68,6 +74,8 @@ def make_criterion(loss: Callable[..., Any]) -> Criterion:
         reduction="sum" if reduction == "sum" else "mean",
         count=count,
         separable=count is not None and not _weight_is_per_batch(family, settings),
+        family=family,
+        settings=settings,
     )
 
 
@@ -80,7 +88,7 @@ def _unwrap(loss: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any
         positional = positional or bool(loss.args)
         loss = loss.func
     if isinstance(loss, nn.Module):
-        names = ("reduction", "weight", "ignore_index")
+        names = ("reduction", "weight", "ignore_index", "label_smoothing", "pos_weight")
         return loss, {name: getattr(loss, name, None) for name in names} | bound
     if positional:
         msg = "Objective: a partial criterion must bind keywords only, got positional arguments"

@@ -82,8 +82,11 @@ class ModelState:
             raise ValueError(msg)
 
     @contextlib.contextmanager
-    def evaluating(self, index: int) -> Iterator[None]:
-        """Hold the model ready for batch ``index``; modes, buffers and generators are put back."""
+    def evaluating(self, index: int, *, fused: bool = False) -> Iterator[None]:
+        """Hold the model ready for batch ``index``; modes, buffers and generators are put back.
+
+        With ``fused``, kernels that have no second derivative are admitted.
+        """
         self.require_fixed_dropout()
         with contextlib.ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
@@ -91,7 +94,8 @@ class ModelState:
             stack.enter_context(self._modes())
             stack.enter_context(self._buffer_copies())
             stack.enter_context(self._others_frozen())
-            stack.enter_context(twice_differentiable(recurrent=self._recurrent))
+            if not fused:
+                stack.enter_context(twice_differentiable(recurrent=self._recurrent))
             if self._weight_norm:
                 stack.enter_context(_WeightNormWrittenOut())
             if self.rng_seed is not None:

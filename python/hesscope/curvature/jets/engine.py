@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Hashable
 
@@ -9,10 +10,11 @@ import torch
 from torch import Tensor
 
 from hesscope.curvature.autograd import AutogradHessian
+from hesscope.curvature.graph import build_graph
 from hesscope.curvature.jets.capture import CaptureError, capture, input_tensors, signature
 from hesscope.curvature.jets.program import Prepared, Program
 from hesscope.curvature.jets.reads import holds
-from hesscope.curvature.jets.verify import check_gradient, check_product
+from hesscope.curvature.jets.verify import MakeGraph, check_gradient, check_product
 from hesscope.curvature.merge import join
 from hesscope.curvature.plan import Group, Plan
 from hesscope.curvature.planned import PlannedHessian
@@ -60,6 +62,9 @@ class JetsHessian(PlannedHessian):
     selected branch.
     """
 
+    captures = "gradient"
+    cost = 2.0  # of a product, in gradients
+
     def __init__(
         self, objective: Objective, *, memory_budget: int | None = None, fallback: str | None = None
     ) -> None:
@@ -69,7 +74,7 @@ class JetsHessian(PlannedHessian):
         self._verified: set[int] = set()  # batches whose gradient was checked since the last change
         self._trusted: set[Hashable] = set()  # signatures of those
         self._may_fall_back = fallback == "autograd"
-        self._fallback: AutogradHessian | None = None
+        self._fallback: PlannedHessian | None = None
         self.capture_seconds = 0.0
 
     @property
@@ -96,7 +101,7 @@ class JetsHessian(PlannedHessian):
     def description(self) -> dict[str, object]:
         """Return what a results file says about the operator."""
         return super().description() | {
-            "operator": "hessian",
+            "operator": self.matrix,
             "engine": self.engine,
             "objective": self.objective.description(),
         }
@@ -105,7 +110,7 @@ class JetsHessian(PlannedHessian):
         """Say how products are computed: engine, captures, batches, memory, cost."""
         if self._fallback is not None:
             return self._fallback.explain()
-        lines = ["engine: jets (coefficients of all vectors of a call through the captured gradient)"]
+        lines = [f"engine: jets (coefficients of all vectors of a call through the captured {self.captures})"]
         plan = self._plan
         if plan is None:
             return "\n".join([*lines, "nothing is captured yet: the first product reads the data"])
@@ -121,7 +126,7 @@ class JetsHessian(PlannedHessian):
             f"values: {kept} of {total} batches kept{again}",
             f"memory: {self.memory / 2**20:.1f} MiB held of a budget of {self.memory_budget / 2**20:.1f} MiB"
             f"; {probe / 2**20:.1f} MiB for each vector of a call",
-            "cost of a product: about 2 gradients, 3 of a batch that is computed again",
+            f"cost of a product: about {self.cost:g} gradients, {self.cost + 1:g} where values are not kept",
         ]
         return "\n".join(lines)
 
@@ -131,7 +136,7 @@ class JetsHessian(PlannedHessian):
                 return self._jet_rows(vectors, out)
             except CaptureError as error:
                 if not self._may_fall_back:
-                    msg = f"hessian: engine='jets' must be able to capture the gradient, got: {error}"
+                    msg = f"{self.matrix}: engine='jets' must be able to capture the gradient, got: {error}"
                     raise CaptureError(msg) from error
                 self._fall_back(error)
         assert self._fallback is not None
@@ -139,12 +144,16 @@ class JetsHessian(PlannedHessian):
 
     def _fall_back(self, error: CaptureError) -> None:
         warnings.warn(
-            f"hessian: falling back to engine='autograd', for the gradient cannot be captured: {error}",
+            f"{self.matrix}: falling back to engine='autograd', for the gradient cannot be captured: {error}",
             stacklevel=5,
         )
         self.release()
         self._programs.clear()
-        self._fallback = AutogradHessian(self.objective, memory_budget=self.memory_budget)
+        self._fallback = self._by_autograd()
+
+    def _by_autograd(self) -> PlannedHessian:
+        """Return the operator that takes over where nothing can be captured."""
+        return AutogradHessian(self.objective, memory_budget=self.memory_budget)
 
     def _jet_rows(self, vectors: Tensor, out: Tensor) -> None:
         vectors = vectors.detach()
@@ -153,8 +162,8 @@ class JetsHessian(PlannedHessian):
         plan = self._current_plan()
         with torch.inference_mode(False), torch.no_grad():
             self._walk(plan, vectors, out)
-            if self.objective.l2 != 0:
-                out.add_(vectors, alpha=self.objective.l2)
+            if self.l2 != 0:
+                out.add_(vectors, alpha=self.l2)
 
     def _walk(self, plan: Plan, vectors: Tensor, out: Tensor) -> None:
         for number, (group, batches) in enumerate(plan.walk()):
@@ -178,13 +187,12 @@ class JetsHessian(PlannedHessian):
         key = self._variant(signature(self.objective, batch), batch, index)
         if number in self._verified:
             return self._evaluate(self._programs[key], batch, index, None)
-        expected = torch.zeros(self.objective.n, dtype=self.dtype, device=self.device)
-        self.objective.add_gradient(expected, batch, index, 1.0)
+        expected = self._gradient(batch, index)
         prepared = self._recall(key, batch, index, expected)
         if prepared is None:
             program = self._capture(batch, index)
             prepared = self._evaluate(program, batch, index, expected)
-            check_product(self.objective, prepared, batch, index, expected)
+            check_product(self.objective, prepared, self._graph(batch, index), index, expected)
             self._programs[key] = program
         self._trusted.add(key)
         self._verified.add(number)
@@ -196,11 +204,26 @@ class JetsHessian(PlannedHessian):
         while (program := self._programs.get((base, number))) is not None:
             if not program.listing.guards:
                 break
+            constants = self._constants(batch, index)
             with self.objective.evaluating(index):
-                if holds(program.listing, input_tensors(self.objective, batch)):
+                if holds(program.listing, [*input_tensors(self.objective, batch), *constants]):
                     break
             number += 1
         return (base, number)
+
+    def _gradient(self, batch: Batch, index: int) -> Tensor:
+        """Return by autograd what is captured, for one batch."""
+        expected = torch.zeros(self.objective.n, dtype=self.dtype, device=self.device)
+        self.objective.add_gradient(expected, batch, index, 1.0)
+        return expected
+
+    def _graph(self, batch: Batch, index: int) -> MakeGraph:
+        """Return a function that makes the graph of a batch, to check products with."""
+        return functools.partial(build_graph, self.objective, batch, index)
+
+    def _constants(self, batch: Batch, index: int) -> list[Tensor]:  # noqa: ARG002
+        """Return further inputs of what is captured."""
+        return []
 
     def _recall(self, key: Hashable, batch: Batch, index: int, expected: Tensor) -> Prepared | None:
         """Use what was captured for a signature; None if there is nothing, or if it is out of date.
@@ -224,8 +247,9 @@ class JetsHessian(PlannedHessian):
         return Program(captured.code, self.objective.parameter_set.numels)
 
     def _evaluate(self, program: Program, batch: Batch, index: int, expected: Tensor | None) -> Prepared:
+        constants = self._constants(batch, index)
         with self.objective.evaluating(index), torch.no_grad():
-            inputs = input_tensors(self.objective, batch)
+            inputs = [*input_tensors(self.objective, batch), *constants]
             prepared, gradient = program.prepare(inputs, gradient=expected is not None)
         if expected is not None and gradient is not None:
             check_gradient(self.objective, gradient, expected, index)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from hesscope.curvature.graph import build_graph
+from hesscope.curvature.graph import Graph
 from hesscope.curvature.jets.capture import CaptureError
 from hesscope.curvature.jets.program import Prepared
+from hesscope.curvature.output_graph import OutputGraph
 from hesscope.objective import Objective
-from hesscope.objective.data import Batch
+
+MakeGraph = Callable[[], Graph | OutputGraph]
 
 
 def check_gradient(
@@ -59,9 +61,9 @@ def check_gradient(
 
 
 def check_product(
-    objective: Objective, prepared: Prepared, batch: Batch, index: int, gradient: Tensor
+    objective: Objective, prepared: Prepared, make_graph: MakeGraph, index: int, gradient: Tensor
 ) -> None:
-    """Raise unless a product with the batch's H is that of double backward, once per captured gradient.
+    """Raise unless a product with a batch's matrix is that of autograd, once per captured gradient.
 
     Costs a product by double backward (about 4 gradients); where there is none, nothing is checked.
     """
@@ -72,7 +74,7 @@ def check_product(
     vector *= max(weights, 1.0) / objective.n**0.5
     expected, got = torch.empty_like(vector), torch.empty_like(vector)
     try:
-        graph = build_graph(objective, batch, index)
+        graph = make_graph()
         graph.add_products(vector, expected, scale=1.0, overwrite=True, retain=False)
     except RuntimeError:  # an operation without a second derivative: here it need not have one
         return
