@@ -77,8 +77,8 @@ def _literal(leaf: Any) -> Hashable:
     return (type(leaf).__name__, id(leaf))
 
 
-def capture(objective: Objective, batch: Batch, index: int) -> Captured:
-    """Record the operators that compute the gradient of one batch's loss.
+def capture(objective: Objective, batch: Batch, index: int, *, what: str = "gradient") -> Captured:
+    """Record the operators that compute the gradient of one batch's loss, or ("loss") the loss itself.
 
     Costs a gradient, and Python time in proportion to the number of operators.
 
@@ -91,15 +91,17 @@ def capture(objective: Objective, batch: Batch, index: int) -> Captured:
     start = time.perf_counter()
     parameters = objective.parameter_set.tensors
 
-    def gradient(*_: Tensor) -> list[Tensor | None]:
+    def traced_outputs(*_: Tensor) -> list[Tensor | None]:
         with mark_stops():
             loss = objective.raw_loss(batch)
+        if what == "loss":
+            return [loss.reshape(())]
         return list(torch.autograd.grad(loss.reshape(()), parameters, allow_unused=True))
 
     with objective.evaluating(index), _elementary(objective):
         inputs = input_tensors(objective, batch)
         try:
-            traced = make_fx(gradient, decompositions(), tracing_mode="real")(*inputs)
+            traced = make_fx(traced_outputs, decompositions(), tracing_mode="real")(*inputs)
             code = listing(traced, len(inputs), len(parameters))
         except Exception as error:
             raise CaptureError(_reason(error)) from error

@@ -1,0 +1,168 @@
+"""The jets engine above first order: derivatives of an objective along directions, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hesscope.curvature.jets.capture import CaptureError, capture, input_tensors, signature
+from hesscope.curvature.jets.engine import JetsHessian, working_set
+from hesscope.curvature.jets.higher.algebra import FIRST, Algebra
+from hesscope.curvature.jets.higher.program import HigherPrepared, HigherProgram
+from hesscope.curvature.jets.trace import Listing
+from hesscope.curvature.jets.verify import check_loss_coefficients
+from hesscope.curvature.merge import join
+from hesscope.curvature.plan import Group, Plan
+from hesscope.objective.data import Batch
+
+
+@dataclass
+class _Known:
+    """A program, and the listing that it was made of."""
+
+    listing: Listing
+    program: HigherProgram
+
+
+class JetsDerivatives:
+    """Coefficients of an objective's gradient or loss along directions.
+
+    Captured gradients, the plan of batches and the budget are those of a :class:`JetsHessian`; values
+    of batches are kept here, one set for every kind of coefficients that was asked for.
+
+    Parameters
+    ----------
+    hessian
+        The Hessian of the objective, which captures and checks gradients.
+    """
+
+    def __init__(self, hessian: JetsHessian) -> None:
+        self.hessian = hessian
+        self._plan: Plan | None = None
+        self._programs: dict[Hashable, _Known] = {}
+        self._losses: dict[Hashable, Listing] = {}
+        self._checked: set[int] = set()  # batches whose captured loss was checked since the last change
+        self._prepared: dict[tuple[int, str, bool], HigherPrepared] = {}
+
+    @property
+    def memory(self) -> int:
+        """Bytes that kept values and batches occupy now."""
+        return self.hessian.memory + sum(prepared.size for prepared in self._prepared.values())
+
+    def release(self) -> None:
+        """Free all kept values and batches; what was captured stays."""
+        self.hessian.release()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._prepared.clear()
+        self._checked.clear()
+        self._plan = None
+
+    def add(self, algebra: Algebra, directions: Sequence[Tensor], out: Tensor, *, scalar: bool) -> None:
+        """Write the derivative along directions (rows ``[K, n]`` or one row for all) to ``out``.
+
+        ``out`` is ``[K, n]``, or ``[K, 1]`` with ``scalar``; one row if the algebra sums over K.
+
+        Raises
+        ------
+        CaptureError
+            If a batch's gradient or loss cannot be captured, or has an operator without a rule.
+        """
+        plan = self.hessian._current_plan()
+        if plan is not self._plan:
+            self._forget()
+            self._plan = plan
+        with torch.inference_mode(False), torch.no_grad():
+            for number, (group, batches) in enumerate(plan.walk()):
+                batch = join(self.hessian.objective, batches)
+                prepared = self._values(algebra, number, group, batch, scalar=scalar)
+                self._add_batch(
+                    algebra, prepared, directions, out, scale=group.scale, overwrite=number == 0
+                )
+
+    def _add_batch(
+        self,
+        algebra: Algebra,
+        prepared: HigherPrepared,
+        directions: Sequence[Tensor],
+        out: Tensor,
+        *,
+        scale: float,
+        overwrite: bool,
+    ) -> None:
+        count = max(len(d) for d in directions)
+        rows = working_set(self.hessian.memory_budget - self.memory, self.hessian.device)
+        rows = max(1, rows // max(prepared.program.bytes_per_probe, 1))
+        for start in range(0, count, rows):
+            part = slice(start, start + rows)
+            prepared.add(
+                [d if len(d) == 1 else d[part] for d in directions],
+                out if algebra.collapsed else out[part],
+                scale=scale,
+                overwrite=overwrite and (start == 0 or not algebra.collapsed),
+            )
+
+    def _values(
+        self, algebra: Algebra, number: int, group: Group, batch: Batch, *, scalar: bool
+    ) -> HigherPrepared:
+        place = (number, algebra.name, scalar)
+        prepared = self._prepared.get(place)
+        if prepared is None:
+            index = group.entries[0].index
+            if scalar:
+                program = self._loss_program(algebra, number, batch, index)
+            else:
+                listing = self.hessian.verified(number, group, batch).listing
+                program = self._program(algebra, batch, listing, scalar=False)
+            prepared, _ = self._run(program, batch, index)
+            if self.memory + prepared.size <= self.hessian.memory_budget:
+                self._prepared[place] = prepared
+        return prepared
+
+    def _program(self, algebra: Algebra, batch: Batch, listing: Listing, *, scalar: bool) -> HigherProgram:
+        objective = self.hessian.objective
+        key = (signature(objective, batch), algebra.name, scalar)
+        known = self._programs.get(key)
+        if known is None or known.listing is not listing:
+            numels = objective.parameter_set.numels
+            known = _Known(listing, HigherProgram(listing, numels, algebra, scalar=scalar))
+            self._programs[key] = known
+        return known.program
+
+    def _loss_program(self, algebra: Algebra, number: int, batch: Batch, index: int) -> HigherProgram:
+        """Return the program of a batch's loss; the first time, check value and slope by autograd."""
+        objective = self.hessian.objective
+        key = signature(objective, batch)
+        listing = self._losses.get(key)
+        if number not in self._checked or listing is None:
+            expected = torch.zeros(objective.n, dtype=self.hessian.dtype, device=self.hessian.device)
+            objective.add_gradient(expected, batch, index, 1.0)
+            if listing is None or not self._agrees(listing, batch, index, expected):
+                listing = capture(objective, batch, index, what="loss").code
+                self._check(listing, batch, index, expected)
+            self._losses[key] = listing
+            self._checked.add(number)
+        return self._program(algebra, batch, listing, scalar=True)
+
+    def _agrees(self, listing: Listing, batch: Batch, index: int, expected: Tensor) -> bool:
+        try:
+            self._check(listing, batch, index, expected)
+        except CaptureError:
+            return False
+        return True
+
+    def _check(self, listing: Listing, batch: Batch, index: int, expected: Tensor) -> None:
+        prepared, value = self._run(self._program(FIRST, batch, listing, scalar=True), batch, index, value=True)
+        check_loss_coefficients(self.hessian.objective, prepared, value, batch, index, expected)
+
+    def _run(
+        self, program: HigherProgram, batch: Batch, index: int, *, value: bool = False
+    ) -> tuple[HigherPrepared, Tensor | None]:
+        objective = self.hessian.objective
+        with objective.evaluating(index), torch.no_grad():
+            prepared, found = program.run(input_tensors(objective, batch), value=value)
+        return prepared, None if found is None else found[0]

@@ -1,0 +1,300 @@
+"""Elementwise operators at second and third order, by their partial derivatives (Faa di Bruno).
+
+Derivatives come from differentiating the operator, alone, again and again. Only operators for which
+that was checked against finite differences are here (tests/test_higher_rules.py); where PyTorch lacks a
+derivative, a formula of elementary functions stands for the operator.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hesscope.curvature.jets.call import Call, Rule, Step
+from hesscope.curvature.jets.higher.algebra import (
+    Algebra,
+    Jet,
+    aligned,
+    cross,
+    multiply,
+    plus,
+    plus_product,
+    triple,
+)
+
+aten = torch.ops.aten
+
+Terms = tuple[tuple[tuple[int, ...], Tensor], ...]
+"""Arguments, by their place among those that carry, with the derivative over the symmetry of the term."""
+
+
+def pointwise(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
+    """Build the step of an elementwise function from its derivatives at the primal."""
+    out = call.out[0] if isinstance(call.out, tuple) else call.out
+    step = functools.partial(
+        _step, algebra, tuple(wanted), _derivatives(call, out, algebra.order), out.ndim, out.dtype
+    )
+    return functools.partial(_in_tuple, step, len(call.out)) if isinstance(call.out, tuple) else step
+
+
+def _in_tuple(step: Step, outputs: int, *jets: Jet) -> tuple[Jet, ...]:
+    """Return the result as the first of several, of which the others do not move."""
+    jet = step(*jets)
+    return (jet, *[(None,) * len(jet)] * (outputs - 1))
+
+
+def _step(
+    algebra: Algebra,
+    wanted: tuple[int, ...],
+    terms: Terms,
+    ndim: int,
+    dtype: torch.dtype,
+    *jets: Jet,
+) -> Jet:
+    jets = tuple(_converted(aligned(jet, ndim), dtype) for jet in jets)
+    out: list[Tensor | None] = [None] * algebra.size
+    for i in wanted:
+        total: Tensor | None = None
+        for places, factor in terms:
+            part: Tensor | None
+            if len(places) == 1:
+                part = jets[places[0]][i]
+            elif len(places) == 2:
+                part = cross(algebra, i, *(jets[p] for p in places))
+            else:
+                part = triple(algebra, i, *(jets[p] for p in places))
+            if part is not None:
+                total = plus_product(total, part, factor)
+        out[i] = total
+    return tuple(out)
+
+
+def _converted(jet: Jet, dtype: torch.dtype) -> Jet:
+    return tuple(None if t is None else t.to(dtype) for t in jet)
+
+
+def _derivatives(call: Call, out: Any, order: int) -> Terms:
+    """Return all partial derivatives up to an order that are not zero everywhere."""
+    function = FORMULAS.get(call.target, call.target)
+    found: dict[tuple[int, ...], Tensor] = {}
+    with torch.inference_mode(False), torch.enable_grad():
+        leaves = [call.at(p).detach().expand(out.shape).requires_grad_() for p in call.carries]
+        value = function(*call.with_arguments(leaves), **call.kwargs)
+        value = value[0] if isinstance(value, tuple) else value
+        _differentiate(value, leaves, (), order, found)
+    return tuple((places, t * _share(places)) for places, t in found.items())
+
+
+def _share(places: tuple[int, ...]) -> float:
+    """Return how many different orders the arguments of a term have, over all orders of as many."""
+    orders = list(itertools.permutations(places))
+    return len(set(orders)) / len(orders)
+
+
+def _differentiate(
+    value: Tensor, leaves: list[Tensor], places: tuple[int, ...], order: int, found: dict[tuple[int, ...], Tensor]
+) -> None:
+    start = places[-1] if places else 0
+    if not value.requires_grad:
+        return
+    derivatives = torch.autograd.grad(
+        value,
+        leaves[start:],
+        torch.ones_like(value),
+        retain_graph=True,
+        create_graph=order > 1,
+        allow_unused=True,
+    )
+    for place, derivative in enumerate(derivatives, start):
+        if derivative is None or not bool(derivative.any()):
+            continue
+        found[*places, place] = derivative.detach()
+        if order > 1:
+            _differentiate(derivative, leaves, (*places, place), order - 1, found)
+
+
+def product(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
+    """Build for ``a * b``."""
+    a, b = (call.args[p] for p in (0, 1))
+    saved = (a if 1 in call.carries else None, b if 0 in call.carries else None)
+    return functools.partial(_product_step, algebra, tuple(wanted), saved, call.carries, call.out)
+
+
+def _product_step(
+    algebra: Algebra,
+    wanted: tuple[int, ...],
+    saved: tuple[Any, Any],
+    carries: tuple[Any, ...],
+    out: Any,
+    *jets: Jet,
+) -> Jet:
+    found = {p: _converted(aligned(jet, out.ndim), out.dtype) for p, jet in zip(carries, jets, strict=True)}
+    return multiply(algebra, wanted, saved[0], found.get(0), saved[1], found.get(1))
+
+
+def quotient(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
+    """Build for ``q = a / b``: ``q_i = (a_i - q b_i - sum q_j b_k) / b``, lower coefficients first."""
+    a, b = call.args[:2]
+    if not isinstance(b, Tensor):
+        return functools.partial(_scaled, algebra.size, tuple(wanted), 1 / b)
+    inverse = b.to(call.out.dtype).reciprocal()  # of integers it would be float32
+    return functools.partial(_quotient_step, algebra, inverse, a * inverse, call.carries, call.out.dtype)
+
+
+def _scaled(size: int, wanted: tuple[int, ...], factor: float, x: Jet) -> Jet:
+    return tuple(None if t is None or i not in wanted else t * factor for i, t in enumerate(x[:size]))
+
+
+def _quotient_step(
+    algebra: Algebra,
+    inverse: Tensor,
+    value: Tensor,
+    carries: tuple[Any, ...],
+    dtype: torch.dtype,
+    *jets: Jet,
+) -> Jet:
+    found = {p: _converted(aligned(jet, value.ndim), dtype) for p, jet in zip(carries, jets, strict=True)}
+    a, b = found.get(0), found.get(1)
+    out: list[Tensor | None] = [None] * algebra.size
+    for i in algebra.all:
+        total: Tensor | None = None
+        if b is not None:
+            here = b[i]
+            total = None if here is None else here * value
+            total = plus(total, cross(algebra, i, tuple(out), b))
+        above = None if a is None else a[i]
+        if above is not None:
+            total = above * inverse if total is None else (above - total).mul_(inverse)
+        elif total is not None:
+            total = total.mul_(-inverse)
+        out[i] = total
+    return tuple(out)
+
+
+def shifted_product(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
+    """Build for addcmul: ``c + value * a * b``."""
+    _, a, b = call.args[:3]
+    value = call.kwargs.get("value", 1)
+    saved = (a if 2 in call.carries else None, b if 1 in call.carries else None)
+    shape = tuple(call.out.shape)
+    return functools.partial(
+        _shifted_step, algebra, tuple(wanted), saved, value, call.carries, shape, call.out.dtype
+    )
+
+
+def _shifted_step(
+    algebra: Algebra,
+    wanted: tuple[int, ...],
+    saved: tuple[Any, Any],
+    value: float,
+    carries: tuple[Any, ...],
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    *jets: Jet,
+) -> Jet:
+    found = {
+        p: _converted(aligned(jet, len(shape)), dtype) for p, jet in zip(carries, jets, strict=True)
+    }
+    inner = multiply(algebra, wanted, saved[0], found.get(1), saved[1], found.get(2))
+    shift = found.get(0)
+    out: list[Tensor | None] = []
+    for i in algebra.all:
+        part, above = inner[i], None if shift is None or i not in wanted else shift[i]
+        if part is None:
+            out.append(None if above is None else above.expand(above.shape[0], *shape))
+        else:
+            part = part if value == 1 else part * value
+            out.append(part.expand(part.shape[0], *shape) if above is None else part + above)
+    return tuple(out)
+
+
+def _silu_backward(g: Tensor, x: Tensor) -> Tensor:
+    s = torch.sigmoid(x)
+    return g * s * (1 + x * (1 - s))
+
+
+FORMULAS: dict[Any, Callable[..., Tensor]] = {
+    aten.silu_backward.default: _silu_backward,
+    aten.log_sigmoid_forward.default: F.logsigmoid,
+    aten.log_sigmoid_backward.default: lambda g, x, _: g * torch.sigmoid(-x),
+}
+
+_SMOOTH = [
+    aten.tanh.default,
+    aten.tanh_backward.default,
+    aten.sigmoid.default,
+    aten.sigmoid_backward.default,
+    aten.gelu.default,
+    aten.gelu_backward.default,
+    aten.silu.default,
+    aten.silu_backward.default,
+    aten.mish.default,
+    aten.softplus.default,
+    aten.softplus_backward.default,
+    aten.elu.default,
+    aten.elu_backward.default,
+    aten.celu.default,
+    aten.selu.default,
+    aten.log_sigmoid_forward.default,
+    aten.log_sigmoid_backward.default,
+    aten.exp.default,
+    aten.log.default,
+    aten.log1p.default,
+    aten.log2.default,
+    aten.expm1.default,
+    aten.sqrt.default,
+    aten.rsqrt.default,
+    aten.reciprocal.default,
+    aten.square.default,
+    aten.sin.default,
+    aten.cos.default,
+    aten.tan.default,
+    aten.sinh.default,
+    aten.cosh.default,
+    aten.asin.default,
+    aten.acos.default,
+    aten.atan.default,
+    aten.erf.default,
+    aten.erfc.default,
+    aten.pow.Tensor_Scalar,
+    aten.pow.Tensor_Tensor,
+    aten.pow.Scalar,
+    aten.atan2.default,
+    aten.xlogy.Tensor,
+    aten.addcdiv.default,
+]
+# piecewise linear or quadratic: the derivatives are those of the branch that the primal selects
+_PIECEWISE = [
+    aten.relu.default,
+    aten.threshold_backward.default,
+    aten.leaky_relu.default,
+    aten.leaky_relu_backward.default,
+    aten.hardtanh.default,
+    aten.hardtanh_backward.default,
+    aten.hardswish.default,
+    aten.hardswish_backward.default,
+    aten.hardsigmoid.default,
+    aten.abs.default,
+    aten.clamp.default,
+    aten.clamp_min.default,
+    aten.clamp_max.default,
+    aten.clamp.Tensor,
+    aten.clamp_min.Tensor,
+    aten.clamp_max.Tensor,
+    aten.maximum.default,
+    aten.minimum.default,
+    aten.lerp.Scalar,
+    aten._prelu_kernel.default,
+]
+
+TABLE: dict[Any, Any] = {target: pointwise for target in (*_SMOOTH, *_PIECEWISE)} | {
+    aten.mul.Tensor: product,
+    aten.div.Tensor: quotient,
+    aten.addcmul.default: shifted_product,
+}
