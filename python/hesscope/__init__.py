@@ -15,6 +15,7 @@ from hesscope.spectrum import (
     spectral_density,
     trace,
 )
+from hesscope.third_order import ThirdOrder, third_order
 
 __version__: str = build_info()["version"]
 
@@ -27,6 +28,7 @@ __all__ = [
     "SpectralDensity",
     "Status",
     "SymmetricOperator",
+    "ThirdOrder",
     "VectorEstimate",
     "diagonal",
     "eigenpairs",
@@ -41,5 +43,6 @@ __all__ = [
     "scaled",
     "shifted",
     "spectral_density",
+    "third_order",
     "trace",
 ]

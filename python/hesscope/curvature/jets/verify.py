@@ -97,8 +97,8 @@ def check_loss_coefficients(
     tolerance = _tolerance(objective)
     if not (abs(got - loss) <= tolerance * max(abs(loss), size) and error <= tolerance * size):
         msg = (
-            f"the captured loss of batch {index} is off by {abs(got - loss):.1e} of {abs(loss):.1e}, its slope "
-            f"by {error:.1e} of {size:.1e}: the loss depends on values in a way that tracing cannot see"
+            f"the captured loss of batch {index} is off by {abs(got - loss):.1e} of {abs(loss):.1e}, its "
+            f"slope by {error:.1e} of {size:.1e}: the loss depends on values in a way that tracing cannot see"
         )
         raise CaptureError(msg)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from hesscope.curvature.jets.call import align
@@ -68,9 +69,7 @@ class Algebra:
     @cached_property
     def squares(self) -> tuple[tuple[tuple[tuple[int, int], int], ...], ...]:
         """For every index the unordered pairs, with how often each occurs."""
-        return tuple(
-            tuple(Counter((min(p), max(p)) for p in products).items()) for products in self.pairs
-        )
+        return tuple(tuple(Counter((min(p), max(p)) for p in products).items()) for products in self.pairs)
 
     def sums(self, index: int) -> bool:
         """Tell whether a product that lands on ``index`` is summed over the vectors."""
@@ -87,12 +86,18 @@ CUBE = Algebra(
     (0, None, None),
     6.0,
 )
-SUMMED_SQUARE = Algebra("s, sum s^2", SQUARE.pairs, SQUARE.triples, SQUARE.seeds, 2.0, collapsed=True)
+SUMMED_SQUARE = replace(SQUARE, name="s, sum s^2", collapsed=True)
+SUMMED_MIXED = replace(MIXED, name="s, t, sum st", collapsed=True)
 
 
 def aligned(jet: Jet, ndim: int) -> Jet:
     """Insert dimensions behind the first of every coefficient, up to ``ndim + 1``."""
     return tuple(None if t is None else align(t, ndim) for t in jet)
+
+
+def converted(jet: Jet, dtype: torch.dtype) -> Jet:
+    """Convert every coefficient to a dtype."""
+    return tuple(None if t is None else t.to(dtype) for t in jet)
 
 
 def plus_product(total: Tensor | None, a: Tensor, b: Tensor | float) -> Tensor:
@@ -195,9 +200,7 @@ def minus(algebra: Algebra, wanted: Sequence[int], a: Jet, b: Jet) -> Jet:
     return tuple(out)
 
 
-def compose(
-    algebra: Algebra, wanted: Sequence[int], taylor: Sequence[Tensor | float], x: Jet
-) -> Jet:
+def compose(algebra: Algebra, wanted: Sequence[int], taylor: Sequence[Tensor | float], x: Jet) -> Jet:
     """Apply a function with Taylor coefficients ``f', f''/2, f'''/6`` at the primal of ``x``."""
     out: list[Tensor | None] = [None] * algebra.size
     for i in wanted:

@@ -142,7 +142,9 @@ def _second_cross(
     return tuple(zip(*rows, strict=True))
 
 
-def _product(cross: Cross, first: int, call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:
+def _product(
+    cross: Cross, first: int, call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule
+) -> Step:
     alpha = call.kwargs.get("alpha", 1)
     positions = (first, first + 1)
     return bilinear(call, algebra, wanted, rule.build, positions=positions, cross=cross, alpha=alpha)

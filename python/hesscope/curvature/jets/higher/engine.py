@@ -39,18 +39,46 @@ class JetsDerivatives:
         The Hessian of the objective, which captures and checks gradients.
     """
 
+    name = "jets"
+
     def __init__(self, hessian: JetsHessian) -> None:
         self.hessian = hessian
         self._plan: Plan | None = None
-        self._programs: dict[Hashable, _Known] = {}
+        self._programs: dict[tuple[Hashable, Algebra, bool], _Known] = {}
         self._losses: dict[Hashable, Listing] = {}
         self._checked: set[int] = set()  # batches whose captured loss was checked since the last change
-        self._prepared: dict[tuple[int, str, bool], HigherPrepared] = {}
+        self._prepared: dict[tuple[int, Algebra, bool], HigherPrepared] = {}
 
     @property
     def memory(self) -> int:
         """Bytes that kept values and batches occupy now."""
-        return self.hessian.memory + sum(prepared.size for prepared in self._prepared.values())
+        return self.hessian.memory + self.kept
+
+    @property
+    def kept(self) -> int:
+        """Bytes of the values that are kept here."""
+        return sum(prepared.size for prepared in self._prepared.values())
+
+    def explain(self) -> str:
+        """Say how contractions are computed: engine, captures, batches, memory, cost."""
+        captured = [
+            f"{known.program.algebra.name} of the {'loss' if scalar else 'gradient'}"
+            for (_, _, scalar), known in self._programs.items()
+            if known.program.algebra is not FIRST
+        ]
+        lines = ["engine: jets (coefficients through captured gradients and losses)"]
+        if not captured:
+            return "\n".join([*lines, "nothing is captured yet: the first contraction reads the data"])
+        return "\n".join(
+            [
+                *lines,
+                f"coefficients: {', '.join(dict.fromkeys(captured))}",
+                f"batches: {0 if self._plan is None else self._plan.count}",
+                f"memory: {self.memory / 2**20:.1f} MiB held of a budget of "
+                f"{self.hessian.memory_budget / 2**20:.1f} MiB",
+                "cost a row: T[u, u, .] about 4 gradients, T[u, v, .] 6; forward only v'Hv 4/3, T[v, v, v] 2",
+            ]
+        )
 
     def release(self) -> None:
         """Free all kept values and batches; what was captured stays."""
@@ -80,9 +108,7 @@ class JetsDerivatives:
             for number, (group, batches) in enumerate(plan.walk()):
                 batch = join(self.hessian.objective, batches)
                 prepared = self._values(algebra, number, group, batch, scalar=scalar)
-                self._add_batch(
-                    algebra, prepared, directions, out, scale=group.scale, overwrite=number == 0
-                )
+                self._add_batch(algebra, prepared, directions, out, scale=group.scale, overwrite=number == 0)
 
     def _add_batch(
         self,
@@ -109,7 +135,7 @@ class JetsDerivatives:
     def _values(
         self, algebra: Algebra, number: int, group: Group, batch: Batch, *, scalar: bool
     ) -> HigherPrepared:
-        place = (number, algebra.name, scalar)
+        place = (number, algebra, scalar)
         prepared = self._prepared.get(place)
         if prepared is None:
             index = group.entries[0].index
@@ -125,7 +151,7 @@ class JetsDerivatives:
 
     def _program(self, algebra: Algebra, batch: Batch, listing: Listing, *, scalar: bool) -> HigherProgram:
         objective = self.hessian.objective
-        key = (signature(objective, batch), algebra.name, scalar)
+        key = (signature(objective, batch), algebra, scalar)
         known = self._programs.get(key)
         if known is None or known.listing is not listing:
             numels = objective.parameter_set.numels
@@ -156,7 +182,9 @@ class JetsDerivatives:
         return True
 
     def _check(self, listing: Listing, batch: Batch, index: int, expected: Tensor) -> None:
-        prepared, value = self._run(self._program(FIRST, batch, listing, scalar=True), batch, index, value=True)
+        prepared, value = self._run(
+            self._program(FIRST, batch, listing, scalar=True), batch, index, value=True
+        )
         check_loss_coefficients(self.hessian.objective, prepared, value, batch, index, expected)
 
     def _run(

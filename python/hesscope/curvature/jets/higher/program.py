@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hesscope.curvature.jets.call import Call
 from hesscope.curvature.jets.capture import CaptureError
 from hesscope.curvature.jets.higher.algebra import Algebra, Jet
 from hesscope.curvature.jets.higher.rules import LINEAR, build, build_add, has_rule

@@ -14,7 +14,7 @@ import torch
 
 from hesscope.curvature.jets import rules_indexing, rules_linear
 from hesscope.curvature.jets.call import Call, Rule, Step
-from hesscope.curvature.jets.higher import bilinear, pointwise, structured
+from hesscope.curvature.jets.higher import bilinear, pointwise, products, structured
 from hesscope.curvature.jets.higher.algebra import Algebra
 from hesscope.curvature.jets.higher.parts import adding, linear
 
@@ -35,7 +35,7 @@ LINEAR: frozenset[Any] = frozenset(
         aten.amin.default,
     ]
 )
-TABLE: dict[Any, Any] = bilinear.TABLE | pointwise.TABLE | structured.TABLE
+TABLE: dict[Any, Any] = bilinear.TABLE | products.TABLE | pointwise.TABLE | structured.TABLE
 
 
 def has_rule(target: Any) -> bool:
