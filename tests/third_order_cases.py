@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 
 import hesscope as hs
@@ -25,7 +27,7 @@ def difference(objective, function, direction, steps=5, first=2e-2):
             p.copy_(base)
     best, error = rows[0], float("inf")
     for m in range(1, steps):
-        rows = [(4**m * b - a) / (4**m - 1) for a, b in zip(rows, rows[1:], strict=False)]
+        rows = [(4**m * b - a) / (4**m - 1) for a, b in itertools.pairwise(rows)]
         if len(rows) > 1 and (rows[-1] - rows[-2]).norm() < error:
             best, error = rows[-1], float((rows[-1] - rows[-2]).norm())
     return best

@@ -11,6 +11,7 @@ from torch import Tensor
 from hesscope.curvature.autograd import AutogradHessian
 from hesscope.curvature.jets.capture import CaptureError, capture, input_tensors, signature
 from hesscope.curvature.jets.program import Prepared, Program
+from hesscope.curvature.jets.reads import holds
 from hesscope.curvature.jets.verify import check_gradient, check_product
 from hesscope.curvature.merge import join
 from hesscope.curvature.plan import Group, Plan
@@ -178,7 +179,7 @@ class JetsHessian(PlannedHessian):
 
     def verified(self, number: int, group: Group, batch: Batch) -> Program:
         """Return the captured gradient of a batch of the plan, checked against autograd."""
-        key = signature(self.objective, batch)
+        key = self._variant(signature(self.objective, batch), batch, group.entries[0].index)
         if number not in self._verified or key not in self._programs:
             self._prepare(number, group, batch)
         return self._programs[key]
@@ -186,7 +187,7 @@ class JetsHessian(PlannedHessian):
     def _prepare(self, number: int, group: Group, batch: Batch) -> Prepared:
         """Compute the values of a batch; the first time, check them against autograd."""
         index = group.entries[0].index
-        key = signature(self.objective, batch)
+        key = self._variant(signature(self.objective, batch), batch, index)
         if number in self._verified:
             return self._evaluate(self._programs[key], batch, index, None)
         expected = torch.zeros(self.objective.n, dtype=self.dtype, device=self.device)
@@ -200,6 +201,18 @@ class JetsHessian(PlannedHessian):
         self._trusted.add(key)
         self._verified.add(number)
         return prepared
+
+    def _variant(self, base: Hashable, batch: Batch, index: int) -> Hashable:
+        """Return the key of the captured path that a batch takes; of a new one if it takes no known path."""
+        number = 0
+        while (program := self._programs.get((base, number))) is not None:
+            if not program.listing.guards:
+                break
+            with self.objective.evaluating(index):
+                if holds(program.listing, input_tensors(self.objective, batch)):
+                    break
+            number += 1
+        return (base, number)
 
     def _recall(self, key: Hashable, batch: Batch, index: int, expected: Tensor) -> Prepared | None:
         """Use what was captured for a signature; None if there is nothing, or if it is out of date.

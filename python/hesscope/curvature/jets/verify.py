@@ -84,8 +84,8 @@ def check_loss_coefficients(
 
     Costs a forward pass; ``gradient [n]`` is autograd's, ``prepared`` of first order.
     """
-    with objective.evaluating(index), torch.no_grad():
-        loss = float(objective.raw_loss(batch))
+    with objective.evaluating(index), torch.enable_grad():  # it may contain derivatives itself
+        loss = float(objective.raw_loss(batch).detach())
     generator = torch.Generator().manual_seed(index)
     signs = torch.randint(0, 2, (1, objective.n), generator=generator, dtype=torch.int8) * 2 - 1
     vector = signs.to(objective.device, objective.dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,19 +11,12 @@ from hesscope.curvature.jets.capture import CaptureError, capture, input_tensors
 from hesscope.curvature.jets.engine import JetsHessian, working_set
 from hesscope.curvature.jets.higher.algebra import FIRST, Algebra
 from hesscope.curvature.jets.higher.program import HigherPrepared, HigherProgram
+from hesscope.curvature.jets.reads import holds
 from hesscope.curvature.jets.trace import Listing
 from hesscope.curvature.jets.verify import check_loss_coefficients
 from hesscope.curvature.merge import join
 from hesscope.curvature.plan import Group, Plan
 from hesscope.objective.data import Batch
-
-
-@dataclass
-class _Known:
-    """A program, and the listing that it was made of."""
-
-    listing: Listing
-    program: HigherProgram
 
 
 class JetsDerivatives:
@@ -44,8 +36,8 @@ class JetsDerivatives:
     def __init__(self, hessian: JetsHessian) -> None:
         self.hessian = hessian
         self._plan: Plan | None = None
-        self._programs: dict[tuple[Hashable, Algebra, bool], _Known] = {}
-        self._losses: dict[Hashable, Listing] = {}
+        self._programs: dict[tuple[int, Algebra, bool], HigherProgram] = {}  # by the listing's identity
+        self._losses: dict[Hashable, list[Listing]] = {}  # one for each path that was taken
         self._checked: set[int] = set()  # batches whose captured loss was checked since the last change
         self._prepared: dict[tuple[int, Algebra, bool], HigherPrepared] = {}
 
@@ -62,9 +54,9 @@ class JetsDerivatives:
     def explain(self) -> str:
         """Say how contractions are computed: engine, captures, batches, memory, cost."""
         captured = [
-            f"{known.program.algebra.name} of the {'loss' if scalar else 'gradient'}"
-            for (_, _, scalar), known in self._programs.items()
-            if known.program.algebra is not FIRST
+            f"{algebra.name} of the {'loss' if scalar else 'gradient'}"
+            for _, algebra, scalar in self._programs
+            if algebra is not FIRST
         ]
         lines = ["engine: jets (coefficients through captured gradients and losses)"]
         if not captured:
@@ -139,40 +131,43 @@ class JetsDerivatives:
         prepared = self._prepared.get(place)
         if prepared is None:
             index = group.entries[0].index
-            if scalar:
-                program = self._loss_program(algebra, number, batch, index)
-            else:
-                listing = self.hessian.verified(number, group, batch).listing
-                program = self._program(algebra, batch, listing, scalar=False)
+            listing = (
+                self._loss(number, batch, index)
+                if scalar
+                else self.hessian.verified(number, group, batch).listing
+            )
+            program = self._program(algebra, listing, scalar=scalar)
             prepared, _ = self._run(program, batch, index)
             if self.memory + prepared.size <= self.hessian.memory_budget:
                 self._prepared[place] = prepared
         return prepared
 
-    def _program(self, algebra: Algebra, batch: Batch, listing: Listing, *, scalar: bool) -> HigherProgram:
-        objective = self.hessian.objective
-        key = (signature(objective, batch), algebra, scalar)
-        known = self._programs.get(key)
-        if known is None or known.listing is not listing:
-            numels = objective.parameter_set.numels
-            known = _Known(listing, HigherProgram(listing, numels, algebra, scalar=scalar))
-            self._programs[key] = known
-        return known.program
+    def _program(self, algebra: Algebra, listing: Listing, *, scalar: bool) -> HigherProgram:
+        key = (id(listing), algebra, scalar)  # the program keeps the listing alive
+        if key not in self._programs:
+            numels = self.hessian.objective.parameter_set.numels
+            self._programs[key] = HigherProgram(listing, numels, algebra, scalar=scalar)
+        return self._programs[key]
 
-    def _loss_program(self, algebra: Algebra, number: int, batch: Batch, index: int) -> HigherProgram:
-        """Return the program of a batch's loss; the first time, check value and slope by autograd."""
+    def _loss(self, number: int, batch: Batch, index: int) -> Listing:
+        """Return the captured loss of a batch; the first time, check value and slope by autograd."""
         objective = self.hessian.objective
-        key = signature(objective, batch)
-        listing = self._losses.get(key)
-        if number not in self._checked or listing is None:
-            expected = torch.zeros(objective.n, dtype=self.hessian.dtype, device=self.hessian.device)
-            objective.add_gradient(expected, batch, index, 1.0)
-            if listing is None or not self._agrees(listing, batch, index, expected):
-                listing = capture(objective, batch, index, what="loss").code
-                self._check(listing, batch, index, expected)
-            self._losses[key] = listing
-            self._checked.add(number)
-        return self._program(algebra, batch, listing, scalar=True)
+        known = self._losses.setdefault(signature(objective, batch), [])
+        with objective.evaluating(index):
+            inputs = input_tensors(objective, batch)
+            listing = next((one for one in known if holds(one, inputs)), None)
+        if listing is not None and number in self._checked:
+            return listing
+        expected = torch.zeros(objective.n, dtype=self.hessian.dtype, device=self.hessian.device)
+        objective.add_gradient(expected, batch, index, 1.0)
+        if listing is None or not self._agrees(listing, batch, index, expected):
+            if listing is not None:  # out of date: the model has numbers of its own
+                known.remove(listing)
+            listing = capture(objective, batch, index, what="loss").code
+            self._check(listing, batch, index, expected)
+            known.append(listing)
+        self._checked.add(number)
+        return listing
 
     def _agrees(self, listing: Listing, batch: Batch, index: int, expected: Tensor) -> bool:
         try:
@@ -182,9 +177,7 @@ class JetsDerivatives:
         return True
 
     def _check(self, listing: Listing, batch: Batch, index: int, expected: Tensor) -> None:
-        prepared, value = self._run(
-            self._program(FIRST, batch, listing, scalar=True), batch, index, value=True
-        )
+        prepared, value = self._run(self._program(FIRST, listing, scalar=True), batch, index, value=True)
         check_loss_coefficients(self.hessian.objective, prepared, value, batch, index, expected)
 
     def _run(

@@ -111,9 +111,10 @@ def _differentiate(
         allow_unused=True,
     )
     for place, derivative in enumerate(derivatives, start):
-        if derivative is None or not bool(derivative.any()):
+        if derivative is None:
             continue
-        found[*places, place] = derivative.detach()
+        if bool(derivative.any()):
+            found[*places, place] = derivative.detach()
         if order > 1:
             _differentiate(derivative, leaves, (*places, place), order - 1, found)
 
@@ -124,6 +125,7 @@ def _silu_backward(g: Tensor, x: Tensor) -> Tensor:
 
 
 FORMULAS: dict[Any, Callable[..., Tensor]] = {
+    aten.hardsigmoid.default: lambda x: (x / 6 + 0.5).clamp(0, 1),
     aten.silu_backward.default: _silu_backward,
     aten.log_sigmoid_forward.default: F.logsigmoid,
     aten.log_sigmoid_backward.default: lambda g, x, _: g * torch.sigmoid(-x),
