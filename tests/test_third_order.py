@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -418,3 +420,13 @@ def test_falling_back_warns_once():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_close(d3.contract(u, u, u), got, 0.0)
+
+
+def test_the_example_of_the_documentation_runs():
+    page = (Path(__file__).parents[1] / "docs" / "third_order.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(block, "docs/third_order.md", "exec"), names)
+    third, v = names["D3"], names["v"]
+    assert third.engine == "jets"
+    assert_close(third.contract(v, v) @ v, third.cubic_form(v), 0.0, 1e-4)  # float32

@@ -79,6 +79,4 @@ def assert_as_good_in_float32(case):
         for engine in ("jets", "autograd")
     )
     assert 0 < double < 1e-3 * reference.norm()  # else the comparison says nothing
-    assert jets <= 2 * double, (
-        f"{float(jets / reference.norm()):.1e}, double backward {float(double / reference.norm()):.1e}"
-    )
+    assert jets <= 2 * double, f"{float(jets / reference.norm()):.1e}, double backward {float(double / reference.norm()):.1e}"

@@ -157,13 +157,7 @@ def burgers(derivatives):
     """Raissi, Perdikaris & Karniadakis (2019): u_t + u u_x = nu u_xx, u(0, x) = -sin(pi x), u(t, +-1) = 0."""
     torch.manual_seed(0)
     model = nn.Sequential(
-        nn.Linear(2, 10),
-        nn.Tanh(),
-        nn.Linear(10, 10),
-        nn.Tanh(),
-        nn.Linear(10, 10),
-        nn.Tanh(),
-        nn.Linear(10, 1),
+        nn.Linear(2, 10), nn.Tanh(), nn.Linear(10, 10), nn.Tanh(), nn.Linear(10, 10), nn.Tanh(), nn.Linear(10, 1)
     )
     inner = torch.rand(20, 2) * torch.tensor([1.0, 2.0]) - torch.tensor([0.0, 1.0])
     start = torch.cat([torch.zeros(8, 1), torch.linspace(-1, 1, 8)[:, None]], 1)

@@ -61,7 +61,9 @@ LAYERS = {
 
 def classifier(name):
     torch.manual_seed(0)
-    return Case(Classifier(*LAYERS[name]()), classify, (torch.randn(6, 7, 5), torch.randint(0, 4, (6,))))
+    return Case(
+        Classifier(*LAYERS[name]()), classify, (torch.randn(6, 7, 5), torch.randint(0, 4, (6,)))
+    )
 
 
 def packed(name):

@@ -83,9 +83,7 @@ class Writes:
         sorted_ = self.present(parent)
         if order != list(range(value.ndim)):
             sorted_ = self.emit(aten.permute.default, (sorted_, order), Shape(tuple(shape), value.dtype))
-        flat = self.emit(
-            aten.reshape.default, (sorted_, [value.numel()]), Shape((value.numel(),), value.dtype)
-        )
+        flat = self.emit(aten.reshape.default, (sorted_, [value.numel()]), Shape((value.numel(),), value.dtype))
         return order, flat, self.constant(index.to(value.device))
 
     def write(self, node: fx.Node, target: fx.Node, value: Any) -> None:
@@ -147,9 +145,7 @@ class Writes:
         named = dict(zip(("self", "sizes", "dim"), pieces.args, strict=False)) | dict(pieces.kwargs)
         if pieces.target is aten.unbind.int:
             where = (pieces.args[1] if len(pieces.args) > 1 else 0, number)
-            return source, self.emit(
-                aten.select_scatter.default, (self.present(source), value, *where), shape
-            )
+            return source, self.emit(aten.select_scatter.default, (self.present(source), value, *where), shape)
         dim = int(named.get("dim", 0))  # type: ignore[call-overload]
         start = sum(v.shape[dim] for v in values[:number])
         end = start + piece.meta["val"].shape[dim]
