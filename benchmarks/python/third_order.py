@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import hesscope as hs
 from harness import arguments, environment, interleaved, median_ratio, record
@@ -30,11 +31,12 @@ def forward_twice(model: nn.Module, batch: tuple[Tensor, Tensor], probes: Tensor
 
     def loss(*parameters: Tensor) -> Tensor:
         named = dict(zip(names, parameters, strict=True))
+        named |= {name: buffer.clone() for name, buffer in model.named_buffers()}
         return F.cross_entropy(functional_call(model, named, batch[0]), batch[1])
 
     slope = grad(loss, argnums=tuple(range(len(values))))
     found = []
-    with ElementaryNorms():
+    with sdpa_kernel(SDPBackend.MATH), ElementaryNorms():
         for probe in probes:
             pieces = probe.split([p.numel() for p in values])
             along = tuple(s.view(p.shape) for s, p in zip(pieces, values, strict=True))
