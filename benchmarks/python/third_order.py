@@ -66,7 +66,7 @@ def measure(case: str, count: int, repeats: int) -> list[dict[str, object]]:
         "reverse, reverse, reverse": functools.partial(nested.contract, probes, probes),
         "jvp, jvp, grad": functools.partial(forward_twice, model, batch, probes),
     }
-    verify(case, jobs, probes)
+    verify(case, jobs, probes, nested.quadratic_form(probes))
     seconds = interleaved({"gradient": functools.partial(gradient, model, batch)} | jobs, repeats)
     unit = seconds.pop("gradient")
     rows: list[dict[str, object]] = []
@@ -78,7 +78,7 @@ def measure(case: str, count: int, repeats: int) -> list[dict[str, object]]:
     return rows
 
 
-def verify(case: str, jobs: dict[str, functools.partial[Tensor]], probes: Tensor) -> None:
+def verify(case: str, jobs: dict[str, functools.partial[Tensor]], probes: Tensor, forms: Tensor) -> None:
     """Stop unless all ways agree, to what two float32 evaluations of a deep model may differ by."""
     results = {name: job() for name, job in jobs.items()}
     expected = results["reverse, reverse, reverse"]
@@ -87,7 +87,8 @@ def verify(case: str, jobs: dict[str, functools.partial[Tensor]], probes: Tensor
         "jvp, jvp, grad": (results["jvp, jvp, grad"], expected),
         "sum T[u,u,.]": (results["sum T[u,u,.]"], expected.sum(0)),
         "T[u,u,u]": (results["T[u,u,u]"], (expected * probes).sum(1)),
-        "sum u'Hu": (results["sum u'Hu"], results["u'Hu"].sum()),
+        "u'Hu": (results["u'Hu"], forms),
+        "sum u'Hu": (results["sum u'Hu"], forms.sum()),
     }
     for name, (got, wanted) in checks.items():
         error = float((got - wanted).norm() / wanted.norm())

@@ -6,7 +6,8 @@ Both factors have K, so nothing is shared between the vectors; convolutions go o
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from hesscope.curvature.jets.call import Call, Rule, Step
 from hesscope.curvature.jets.higher.algebra import Algebra
-from hesscope.curvature.jets.higher.parts import Cross, adding, bilinear
+from hesscope.curvature.jets.higher.parts import Cross, adding, bilinear, linear
 
 aten = torch.ops.aten
 
@@ -99,47 +100,34 @@ def _weight_part(shape: tuple[int, ...], settings: tuple[Any, ...], g: Tensor, x
     return None, found[1], None
 
 
-def _convolution_backward(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:
-    """Build for the parts of the input, bilinear in (g, w), and of the weight, bilinear in (g, x)."""
-    _, x, w, _, *settings, mask = call.args
-    asked = [bool(m) and i in call.used for i, m in enumerate(mask)]
-    linear = rule.build
-    steps = []
-    for number, other, shape, part in (
-        (0, 2, tuple(x.shape), _input_part),
-        (1, 1, tuple(w.shape), _weight_part),
-    ):
-        if asked[number] and 0 in call.carries and other in call.carries:
-            product = functools.partial(part, shape, tuple(settings))
-            steps.append(((0, other), functools.partial(one_by_one, product)))
-    first = steps[0] if steps else ((0, 0), _nothing)
-    step = bilinear(call, algebra, wanted, linear, positions=first[0], cross=first[1])
-    if len(steps) < 2:
-        return step
-    places = tuple(call.carries.index(p) for p in steps[1][0])
-    return functools.partial(_second_cross, step, algebra, tuple(wanted), places, steps[1][1])
+def convolution_backward(
+    call: Call, algebra: Algebra, wanted: Mapping[int, Sequence[int]], rule: Rule
+) -> Step:
+    """Build for the parts of the input, bilinear in (g, w), of the weight, in (g, x), and of the bias.
+
+    Each has its own ``wanted``: what goes to a parameter needs the last coefficient only.
+    """
+    _, x, w, _, *settings, _ = call.args
+    factors = {
+        0: ((0, 2), functools.partial(_input_part, tuple(x.shape), tuple(settings))),
+        1: ((0, 1), functools.partial(_weight_part, tuple(w.shape), tuple(settings))),
+    }
+    steps: list[Step | None] = [None, None, None]
+    for output in call.used:
+        alone = replace(call, used=frozenset([output]))
+        if output in factors:
+            positions, product = factors[output]
+            cross = functools.partial(one_by_one, product)
+            steps[output] = bilinear(
+                alone, algebra, wanted[output], rule.build, positions=positions, cross=cross
+            )
+        else:
+            steps[output] = linear(alone, algebra, wanted[output], rule.build)
+    return functools.partial(_by_output, tuple(steps), algebra.size)
 
 
-def _nothing(total: Any, *_: Any) -> Any:
-    return total
-
-
-def _second_cross(
-    step: Step,
-    algebra: Algebra,
-    wanted: tuple[int, ...],
-    places: tuple[int, ...],
-    cross: Cross,
-    *jets: Any,
-) -> Any:
-    columns = step(*jets)
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    first, second = jets[places[0]], jets[places[1]]
-    for i in wanted:
-        for j, k in algebra.pairs[i]:
-            if first[j] is not None and second[k] is not None:
-                rows[i] = cross(tuple(rows[i]), first[j], second[k], 1.0, algebra.sums(i))
-    return tuple(zip(*rows, strict=True))
+def _by_output(steps: tuple[Step | None, ...], size: int, *jets: Any) -> tuple[Any, ...]:
+    return tuple((None,) * size if step is None else step(*jets)[output] for output, step in enumerate(steps))
 
 
 def _product(
@@ -166,6 +154,7 @@ TABLE: dict[Any, Any] = {
     aten.mv.default: functools.partial(_product, _SMALL, 0),
     aten.dot.default: functools.partial(_product, _SMALL, 0),
     aten.convolution.default: _convolution,
-    aten.convolution_backward.default: _convolution_backward,
 }
+# with several results, each of which has coefficients of its own that are wanted
+BY_OUTPUT: dict[Any, Any] = {aten.convolution_backward.default: convolution_backward}
 ADD: dict[Any, Any] = {aten.mm.default: add_matrices}

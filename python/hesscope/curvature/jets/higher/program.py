@@ -49,7 +49,7 @@ class HigherProgram(Program):
     def __init__(self, listing: Listing, numels: Sequence[int], algebra: Algebra, *, scalar: bool) -> None:
         super().__init__(listing, numels)
         self.algebra = algebra
-        self._wanted = _wanted(self.parts, algebra)
+        self._wanted, self._by_output = _wanted(self.parts, algebra)
         missing = [
             str(moving.instruction.target)
             for moving in self.parts.moving.values()
@@ -76,8 +76,9 @@ class HigherProgram(Program):
         if moving.adds:
             step = build_add(call, self.algebra, moving.rule)
         else:
-            wanted = tuple(sorted(self._wanted[moving.instruction.index]))
-            step = build(call, self.algebra, wanted, moving.rule)
+            index = moving.instruction.index
+            by_output = {o: tuple(sorted(found)) for o, found in self._by_output.get(index, {}).items()}
+            step = build(call, self.algebra, tuple(sorted(self._wanted[index])), moving.rule, by_output)
         return self._compiled(moving, step)
 
 
@@ -90,19 +91,23 @@ def _outputs(listing: Listing, numels: Sequence[int]) -> list[Output]:
     return found
 
 
-def _wanted(parts: Partition, algebra: Algebra) -> dict[int, set[int]]:
-    """Return which coefficients of every result something needs."""
+def _wanted(parts: Partition, algebra: Algebra) -> tuple[dict[int, set[int]], dict[int, dict[int, set[int]]]]:
+    """Return which coefficients of every result something needs, and of every entry of a tuple."""
+    by_output: dict[int, dict[int, set[int]]] = {}
     wanted: dict[int, set[int]] = {index: set() for index in parts.moving}
     for index, moving in reversed(parts.moving.items()):
         here = wanted[index]
         if moving.terms:
             here.add(algebra.top)
         target = moving.instruction.target
+        if target is operator.getitem:
+            source, output = moving.sources[0], moving.instruction.args[1]
+            by_output.setdefault(source, {}).setdefault(output, set()).update(here)
         passes = target in LINEAR or target is operator.getitem
         for source in moving.sources:
             if source in wanted:
                 wanted[source].update(here if passes else algebra.all)
-    return wanted
+    return wanted, by_output
 
 
 class HigherPrepared:

@@ -7,7 +7,7 @@ An operator is here in one of four ways: ``LINEAR`` (its rule of order 1 is used
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -40,11 +40,23 @@ TABLE: dict[Any, Any] = bilinear.TABLE | products.TABLE | pointwise.TABLE | stru
 
 def has_rule(target: Any) -> bool:
     """Tell whether coefficients above first order can pass an operator."""
-    return target in LINEAR or target in TABLE
+    return target in LINEAR or target in TABLE or target in bilinear.BY_OUTPUT
 
 
-def build(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:
-    """Make the step of an operator on jets: ``(*jets) -> jet``, or a tuple of jets."""
+def build(
+    call: Call,
+    algebra: Algebra,
+    wanted: Sequence[int],
+    rule: Rule,
+    by_output: Mapping[int, Sequence[int]] | None = None,
+) -> Step:
+    """Make the step of an operator on jets: ``(*jets) -> jet``, or a tuple of jets.
+
+    ``by_output`` is ``wanted`` for each entry of a tuple that is used.
+    """
+    if call.target in bilinear.BY_OUTPUT:
+        split: Step = bilinear.BY_OUTPUT[call.target](call, algebra, by_output, rule)
+        return split
     if call.target in LINEAR:
         return linear(call, algebra, wanted, rule.build)
     step: Step = TABLE[call.target](call, algebra, wanted, rule)
