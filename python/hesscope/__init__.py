@@ -24,6 +24,7 @@ from hesscope.spectrum import (
     spectral_density,
     trace,
 )
+from hesscope.third_order import ThirdOrder, third_order
 
 __version__: str = build_info()["version"]
 
@@ -36,6 +37,7 @@ __all__ = [
     "SpectralDensity",
     "Status",
     "SymmetricOperator",
+    "ThirdOrder",
     "VectorEstimate",
     "attention_heads",
     "block",
@@ -57,5 +59,6 @@ __all__ = [
     "scaled",
     "shifted",
     "spectral_density",
+    "third_order",
     "trace",
 ]

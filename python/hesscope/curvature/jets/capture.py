@@ -78,8 +78,8 @@ def _literal(leaf: Any) -> Hashable:
     return (type(leaf).__name__, id(leaf))
 
 
-def capture(objective: Objective, batch: Batch, index: int) -> Captured:
-    """Record the operators that compute the gradient of one batch's loss.
+def capture(objective: Objective, batch: Batch, index: int, *, what: str = "gradient") -> Captured:
+    """Record the operators that compute the gradient of one batch's loss, or ("loss") the loss itself.
 
     Costs a gradient, and Python time in proportion to the number of operators.
 
@@ -93,19 +93,22 @@ def capture(objective: Objective, batch: Batch, index: int) -> Captured:
     parameters = objective.parameter_set.tensors
 
     reads = Reads(len(parameters))
+    count = len(parameters) if what == "gradient" else 1
 
-    def gradient(*_: Tensor) -> list[Tensor | None]:
+    def traced_outputs(*_: Tensor) -> list[Tensor | None]:
         with reads, mark_stops(reads.read):
-            loss = objective.raw_loss(batch)
-        found = torch.autograd.grad(loss.reshape(()), parameters, allow_unused=True)
+            loss = objective.raw_loss(batch).reshape(())
+        found: tuple[Tensor | None, ...] = (loss,)
+        if what == "gradient":
+            found = torch.autograd.grad(loss, parameters, allow_unused=True)
         return [*found, *(tensor for tensor, _ in reads.found)]
 
     with objective.evaluating(index), _elementary(objective):
         inputs = input_tensors(objective, batch)
         try:
-            traced = make_fx(gradient, decompositions(), tracing_mode="real")(*inputs)
+            traced = make_fx(traced_outputs, decompositions(), tracing_mode="real")(*inputs)
             code = listing(traced, len(inputs), len(parameters))
-            code.separate_guards(len(parameters), [value for _, value in reads.found])
+            code.separate_guards(count, [value for _, value in reads.found])
         except Exception as error:
             raise CaptureError(_reason(error)) from error
     return Captured(code, time.perf_counter() - start)

@@ -27,6 +27,11 @@ from hesscope.objective.data import Batch
 _WORKING_SET = {"cpu": 40 << 20}
 
 
+def working_set(left: int, device: torch.device) -> int:
+    """Return how many bytes of coefficients to have at once, of those that are left."""
+    return min(left, _WORKING_SET.get(device.type, left))
+
+
 class JetsHessian(PlannedHessian):
     """The Hessian of an objective, by pushing first-order coefficients through its captured gradient.
 
@@ -178,8 +183,15 @@ class JetsHessian(PlannedHessian):
                 prepared.add_products(vectors[part], out[part], scale=group.scale, overwrite=number == 0)
 
     def _rows_at_once(self, prepared: Prepared) -> int:
-        left = min(self.memory_budget - self.memory, _WORKING_SET.get(self.device.type, self.memory_budget))
+        left = working_set(self.memory_budget - self.memory, self.device)
         return max(1, left // max(prepared.program.parts.bytes_per_probe, 1))
+
+    def verified(self, number: int, group: Group, batch: Batch) -> Program:
+        """Return the captured gradient of a batch of the plan, checked against autograd."""
+        key = self._variant(signature(self.objective, batch), batch, group.entries[0].index)
+        if number not in self._verified or key not in self._programs:
+            self._prepare(number, group, batch)
+        return self._programs[key]
 
     def _prepare(self, number: int, group: Group, batch: Batch) -> Prepared:
         """Compute the values of a batch; the first time, check them against autograd."""
