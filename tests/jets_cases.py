@@ -62,3 +62,21 @@ def smooth(*shape, seed=0):
 
 def positive(*shape, seed=0):
     return smooth(*shape, seed=seed).abs() + 0.5
+
+
+@torch.library.custom_op("hesscope_tests::cube", mutates_args=())
+def cube(x: torch.Tensor) -> torch.Tensor:
+    """An operator that autograd differentiates twice and that the jets engine has no rule for."""
+    return x * x * x
+
+
+@cube.register_fake
+def _cube_shape(x):
+    return torch.empty_like(x)
+
+
+def _save(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+cube.register_autograd(lambda ctx, g: 3 * g * ctx.saved_tensors[0] ** 2, setup_context=_save)

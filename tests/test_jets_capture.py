@@ -12,7 +12,7 @@ from hesscope.curvature import hessian
 from hesscope.curvature.jets import engine as engine_module
 from hesscope.curvature.jets.capture import CaptureError, capture, signature
 from hesscope.objective import Objective
-from jets_cases import assert_agrees, vectors
+from jets_cases import assert_agrees, cube, vectors
 
 
 def problem(rows=6, dtype=torch.float64):
@@ -88,16 +88,15 @@ def test_number_of_a_batch_may_be_anything_hashable():
 @pytest.mark.parametrize(
     "read",
     [
-        lambda out: out * 2 if out.sum() > 0 else out,
         lambda out: out * float(out.detach().norm()),
         lambda out: out * out.detach().max().item(),
         lambda out: out * out.detach().numpy().max(),
         lambda out: out * np.asarray(out.detach()).max(),
         lambda out: out * max(out.detach().flatten().tolist()),
     ],
-    ids=["if", "float", "item", "numpy", "asarray", "tolist"],
+    ids=["float", "item", "numpy", "asarray", "tolist"],
 )
-def test_a_path_that_depends_on_values_is_refused(read):
+def test_a_number_that_depends_on_the_parameters_is_refused(read):
     model, x, y = problem()
     objective = Objective(model, lambda m, b: F.cross_entropy(read(m(b[0])), b[1]), (x, y))
     with pytest.raises(CaptureError, match=r"_local_scalar_dense"):
@@ -136,8 +135,8 @@ def test_a_path_that_tracing_cannot_see_is_found_by_the_check():
 
 def test_an_operator_without_a_rule_is_named():
     model, x, y = problem()
-    objective = Objective(model, lambda m, b: torch.linalg.inv(m(b[0])[:3] + torch.eye(3)).sum(), (x, y))
-    with pytest.raises(CaptureError, match=r"no rule for aten\.linalg_inv_ex\.default"):
+    objective = Objective(model, lambda m, b: cube(m(b[0])).sum(), (x, y))
+    with pytest.raises(CaptureError, match=r"no rule for hesscope_tests\.cube\.default"):
         hessian(objective, engine="jets") @ vectors(1, objective.n)[0]
 
 
@@ -177,19 +176,6 @@ def test_a_parameter_without_entries():
     model.register_parameter("empty", nn.Parameter(torch.empty(0, 3, dtype=torch.float64)))
     loss = lambda m, b: F.cross_entropy(m(b[0]), b[1]) + m.empty.sum()  # noqa: E731
     assert_agrees(Objective(model, loss, (x, y)))
-
-
-def test_writing_into_a_tensor_that_is_read_elsewhere_is_refused():
-    model, x, y = problem()
-
-    def loss(m, batch):
-        out = m(batch[0]) * 1.0
-        out[:, 0] = 0.0
-        return F.cross_entropy(out, batch[1])
-
-    objective = Objective(model, loss, (x, y))
-    with pytest.raises(CaptureError, match=r"aten\.\w+_\.\w+ writes into a tensor that is used elsewhere"):
-        hessian(objective, engine="jets") @ vectors(1, objective.n)[0]
 
 
 def test_capture_changes_neither_the_model_nor_random_numbers():

@@ -40,12 +40,13 @@ ALLOWED = {
 
 # package -> packages of hesscope it must not import
 FORBIDDEN = {
-    "krylov": ["curvature", "spectrum", "report", "cli"],
-    "spectrum": ["curvature", "report", "cli"],
-    "curvature": ["krylov", "spectrum", "report", "cli"],
-    "objective": ["curvature", "krylov", "spectrum", "report", "cli"],
-    "operators": ["curvature", "krylov", "spectrum", "report", "cli"],
-    "_ops": ["curvature", "krylov", "spectrum", "report", "cli", "operators", "objective"],
+    "third_order": ["report", "cli"],
+    "krylov": ["curvature", "third_order", "spectrum", "report", "cli"],
+    "spectrum": ["third_order", "curvature", "report", "cli"],
+    "curvature": ["third_order", "krylov", "spectrum", "report", "cli"],
+    "objective": ["third_order", "curvature", "krylov", "spectrum", "report", "cli"],
+    "operators": ["third_order", "curvature", "krylov", "spectrum", "report", "cli"],
+    "_ops": ["third_order", "curvature", "krylov", "spectrum", "report", "cli", "operators", "objective"],
     "report": ["cli"],
 }
 

@@ -43,6 +43,7 @@ from hesscope.spectrum import (
     trace,
     trace_inverse,
 )
+from hesscope.third_order import ThirdOrder, third_order
 
 __version__: str = build_info()["version"]
 
@@ -57,6 +58,7 @@ __all__ = [
     "SpectralDensity",
     "Status",
     "SymmetricOperator",
+    "ThirdOrder",
     "VectorEstimate",
     "attention_heads",
     "block",
@@ -86,6 +88,7 @@ __all__ = [
     "solve",
     "spectral_density",
     "spectral_sum",
+    "third_order",
     "trace",
     "trace_inverse",
 ]

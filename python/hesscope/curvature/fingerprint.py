@@ -21,8 +21,10 @@ def fingerprint(objective: Objective) -> Hashable:
     Raises
     ------
     ValueError
-        If a parameter of the model is no longer the one that was selected.
+        If a parameter of the model is no longer the one that was selected, or was moved to another
+        device, precision or shape.
     """
+    _require_same_kind(objective)
     watched: list[Tensor] = []
     for module, attribute, name, parameter in objective.parameter_set.watched:
         if module._parameters.get(attribute) is not parameter:
@@ -33,6 +35,24 @@ def fingerprint(objective: Objective) -> Hashable:
     if objective.data.kind != "stream":
         watched += [t for batch in objective.data for t in tensors(batch)]
     return (objective.state.flags(), address_key(watched), checksum(watched))
+
+
+def _require_same_kind(objective: Objective) -> None:
+    parts = objective.parameter_set
+    for name, numel, p in zip(parts.names, parts.numels, parts.tensors, strict=True):
+        if p.device != objective.device or p.numel() != numel:
+            msg = (
+                f"fingerprint: model must stay as it was selected, got {name} with {p.numel()} entries on "
+                f"{p.device}, before {numel} on {objective.device}; make a new Objective"
+            )
+            raise ValueError(msg)
+    double = any(p.dtype == torch.float64 for p in parts.tensors)
+    if double != (objective.dtype == torch.float64):
+        msg = (
+            f"fingerprint: model must keep its precision, got {parts.tensors[0].dtype} for {parts.names[0]}, "
+            f"vectors being {objective.dtype}; make a new Objective"
+        )
+        raise ValueError(msg)
 
 
 def address_key(watched: Iterable[Tensor]) -> Hashable:

@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from hesscope.curvature.jets.primitives import decompositions
+from hesscope.curvature.jets.reads import VALUE_READ, Reads
 from hesscope.curvature.jets.stops import mark_stops
 from hesscope.curvature.jets.trace import Listing, listing
 from hesscope.objective import Objective
@@ -77,8 +78,8 @@ def _literal(leaf: Any) -> Hashable:
     return (type(leaf).__name__, id(leaf))
 
 
-def capture(objective: Objective, batch: Batch, index: int) -> Captured:
-    """Record the operators that compute the gradient of one batch's loss.
+def capture(objective: Objective, batch: Batch, index: int, *, what: str = "gradient") -> Captured:
+    """Record the operators that compute the gradient of one batch's loss, or ("loss") the loss itself.
 
     Costs a gradient, and Python time in proportion to the number of operators.
 
@@ -91,16 +92,23 @@ def capture(objective: Objective, batch: Batch, index: int) -> Captured:
     start = time.perf_counter()
     parameters = objective.parameter_set.tensors
 
-    def gradient(*_: Tensor) -> list[Tensor | None]:
-        with mark_stops():
-            loss = objective.raw_loss(batch)
-        return list(torch.autograd.grad(loss.reshape(()), parameters, allow_unused=True))
+    reads = Reads(len(parameters))
+    count = len(parameters) if what == "gradient" else 1
+
+    def traced_outputs(*_: Tensor) -> list[Tensor | None]:
+        with reads, mark_stops(reads.read):
+            loss = objective.raw_loss(batch).reshape(())
+        found: tuple[Tensor | None, ...] = (loss,)
+        if what == "gradient":
+            found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        return [*found, *(tensor for tensor, _ in reads.found)]
 
     with objective.evaluating(index), _elementary(objective):
         inputs = input_tensors(objective, batch)
         try:
-            traced = make_fx(gradient, decompositions(), tracing_mode="real")(*inputs)
+            traced = make_fx(traced_outputs, decompositions(), tracing_mode="real")(*inputs)
             code = listing(traced, len(inputs), len(parameters))
+            code.separate_guards(count, [value for _, value in reads.found])
         except Exception as error:
             raise CaptureError(_reason(error)) from error
     return Captured(code, time.perf_counter() - start)
@@ -109,10 +117,7 @@ def capture(objective: Objective, batch: Batch, index: int) -> Captured:
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "_local_scalar_dense" in text or "data-dependent" in text.lower():
-        return (
-            "aten._local_scalar_dense: the loss reads the value of a tensor (.item(), float(), bool() or "
-            "an if), so that other values may take another path"
-        )
+        return f"aten._local_scalar_dense: {VALUE_READ}"
     return f"{type(error).__name__}: {text[:300]}"
 
 

@@ -13,6 +13,7 @@ from hesscope.curvature.autograd import AutogradHessian
 from hesscope.curvature.graph import build_graph
 from hesscope.curvature.jets.capture import CaptureError, capture, input_tensors, signature
 from hesscope.curvature.jets.program import Prepared, Program
+from hesscope.curvature.jets.reads import holds
 from hesscope.curvature.jets.verify import MakeGraph, check_gradient, check_product
 from hesscope.curvature.merge import join
 from hesscope.curvature.plan import Group, Plan
@@ -24,6 +25,11 @@ from hesscope.objective.data import Batch
 # returns them to the system after every operator: a small CNN takes 2.45 gradients a product with 2
 # vectors (40 MiB) at once, 2.75 with 4, 3.25 with 8.
 _WORKING_SET = {"cpu": 40 << 20}
+
+
+def working_set(left: int, device: torch.device) -> int:
+    """Return how many bytes of coefficients to have at once, of those that are left."""
+    return min(left, _WORKING_SET.get(device.type, left))
 
 
 class JetsHessian(PlannedHessian):
@@ -177,13 +183,20 @@ class JetsHessian(PlannedHessian):
                 prepared.add_products(vectors[part], out[part], scale=group.scale, overwrite=number == 0)
 
     def _rows_at_once(self, prepared: Prepared) -> int:
-        left = min(self.memory_budget - self.memory, _WORKING_SET.get(self.device.type, self.memory_budget))
+        left = working_set(self.memory_budget - self.memory, self.device)
         return max(1, left // max(prepared.program.parts.bytes_per_probe, 1))
+
+    def verified(self, number: int, group: Group, batch: Batch) -> Program:
+        """Return the captured gradient of a batch of the plan, checked against autograd."""
+        key = self._variant(signature(self.objective, batch), batch, group.entries[0].index)
+        if number not in self._verified or key not in self._programs:
+            self._prepare(number, group, batch)
+        return self._programs[key]
 
     def _prepare(self, number: int, group: Group, batch: Batch) -> Prepared:
         """Compute the values of a batch; the first time, check them against autograd."""
         index = group.entries[0].index
-        key = signature(self.objective, batch)
+        key = self._variant(signature(self.objective, batch), batch, index)
         if number in self._verified:
             return self._evaluate(self._programs[key], batch, index, None)
         expected = self._gradient(batch, index)
@@ -196,6 +209,19 @@ class JetsHessian(PlannedHessian):
         self._trusted.add(key)
         self._verified.add(number)
         return prepared
+
+    def _variant(self, base: Hashable, batch: Batch, index: int) -> Hashable:
+        """Return the key of the captured path that a batch takes; of a new one if it takes no known path."""
+        number = 0
+        while (program := self._programs.get((base, number))) is not None:
+            if not program.listing.guards:
+                break
+            constants = self._constants(batch, index)
+            with self.objective.evaluating(index):
+                if holds(program.listing, [*input_tensors(self.objective, batch), *constants]):
+                    break
+            number += 1
+        return (base, number)
 
     def _gradient(self, batch: Batch, index: int) -> Tensor:
         """Return by autograd what is captured, for one batch."""

@@ -17,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from hesscope.curvature.jets.capture import Captured, CaptureError, _elementary, _reason, input_tensors
 from hesscope.curvature.jets.primitives import decompositions
+from hesscope.curvature.jets.reads import Reads
 from hesscope.curvature.jets.stops import mark_stops
 from hesscope.curvature.jets.trace import Instruction, Listing, Ref, listing, references, stop
 from hesscope.curvature.outputs import ModelOutput, OutputMatrix
@@ -39,20 +40,26 @@ def capture_outputs(
     start = time.perf_counter()
     parameters = objective.parameter_set.tensors
 
+    reads = Reads(len(parameters))
+    count = 0  # of gradients and cotangents
+
     def pulled(*_: Tensor) -> list[Tensor | None]:
-        with mark_stops():
+        nonlocal count
+        with reads, mark_stops(reads.read):
             output = ModelOutput(objective, batch)
         cut = [leaf.detach().requires_grad_() for leaf in output.leaves]
-        with mark_stops():
+        with reads, mark_stops(reads.read):
             cotangents = matrix.cotangents(output, cut, constants)
         found = torch.autograd.grad(output.leaves, parameters, cotangents, allow_unused=True)
-        return [*found, *cotangents]
+        count = len(found) + len(cotangents)
+        return [*found, *cotangents, *(tensor for tensor, _ in reads.found)]
 
     with objective.evaluating(index), _elementary(objective):
         inputs = [*input_tensors(objective, batch), *constants]
         try:
             traced = make_fx(pulled, decompositions(), tracing_mode="real")(*inputs)
             code = listing(traced, len(inputs), len(parameters))
+            code.separate_guards(count, [value for _, value in reads.found])
             freeze_backward(code, len(parameters))
         except CaptureError:
             raise

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch._decomp import get_decompositions
 
+from hesscope.curvature.jets import elementary
+
 aten = torch.ops.aten
 
 _LIBRARY = torch.library.Library("hesscope_jets", "DEF")
@@ -207,6 +209,16 @@ def _deviation(
     return _variance(x, dim, correction=correction, keepdim=keepdim).sqrt()
 
 
+def _mean(
+    x: Tensor,
+    dim: Sequence[int] | None = None,
+    *,
+    correction: float | None = None,  # noqa: ARG001 - PyTorch's signature
+    keepdim: bool = False,
+) -> Tensor:
+    return x.mean(list(dim) if dim else list(range(x.ndim)), keepdim=keepdim)
+
+
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """Return what ``make_fx`` replaces while it captures: norms by our primitives, losses by elements."""
     table: dict[Any, Callable[..., Any]] = dict(get_decompositions(_ELEMENTARY))
@@ -219,7 +231,10 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         aten.native_batch_norm_backward.default: _batch_norm_backward,
         aten.var.correction: _variance,
         aten.std.correction: _deviation,
+        aten.var_mean.correction: lambda x, *a, **k: (_variance(x, *a, **k), _mean(x, *a, **k)),
+        aten.std_mean.correction: lambda x, *a, **k: (_deviation(x, *a, **k), _mean(x, *a, **k)),
     }
+    table |= elementary.TABLE
     return table
 
 
@@ -244,4 +259,5 @@ _ELEMENTARY = [
     aten.linalg_vector_norm,
     aten._prelu_kernel,
     aten._prelu_kernel_backward,
+    aten.logit_backward,
 ]

@@ -88,10 +88,16 @@ class Program:
         return Prepared(self, steps, _size(steps, outside)), found
 
     def _compile(self, moving: Moving, values: list[Any]) -> Compiled:
+        call = self._call(moving, values)
+        build = moving.rule.add if moving.adds and moving.rule.add is not None else moving.rule.build
+        return self._compiled(moving, build(call))
+
+    def _call(self, moving: Moving, values: list[Any]) -> Call:
+        """Return what a rule is given: the instruction on the values of the batch."""
         instruction = moving.instruction
         shapes = self.listing.shapes
         out = values[instruction.index]
-        call = Call(
+        return Call(
             target=instruction.target,
             args=_resolve(instruction.args, values, shapes),
             kwargs=_named(instruction, values),
@@ -99,14 +105,11 @@ class Program:
             carries=moving.carries,
             used=moving.used,
         )
-        build = moving.rule.add if moving.adds and moving.rule.add is not None else moving.rule.build
+
+    def _compiled(self, moving: Moving, step: Step) -> Compiled:
+        index = moving.instruction.index
         return Compiled(
-            build(call),
-            moving.sources,
-            instruction.index,
-            tuple(moving.terms),
-            moving.adds,
-            self._frees.get(instruction.index, ()),
+            step, moving.sources, index, tuple(moving.terms), moving.adds, self._frees.get(index, ())
         )
 
     def _schedule(self, gradient: bool) -> list[_Turn]:

@@ -8,9 +8,12 @@ import torch
 
 from hesscope.curvature.jets import (
     rules_bilinear,
+    rules_general,
     rules_indexing,
     rules_linear,
     rules_pointwise,
+    rules_selection,
+    rules_special,
     rules_structured,
 )
 from hesscope.curvature.jets.call import Rule
@@ -19,7 +22,10 @@ from hesscope.curvature.jets.trace import stop
 aten = torch.ops.aten
 
 RULES: dict[Any, Rule] = (
-    rules_linear.TABLE
+    rules_general.TABLE
+    | rules_special.TABLE
+    | rules_selection.TABLE
+    | rules_linear.TABLE
     | rules_indexing.TABLE
     | rules_bilinear.TABLE
     | rules_pointwise.TABLE
@@ -39,9 +45,14 @@ CONSTANT: frozenset[Any] = frozenset(
         aten.new_zeros.default,
         aten.new_ones.default,
         aten.new_empty.default,
+        aten.new_empty_strided.default,
+        aten.empty_strided.default,
         aten.new_full.default,
         aten.zero.default,
         aten.fill.Scalar,
+        aten.normal_functional.default,
+        aten.uniform.default,
+        aten.exponential.default,
         aten.sign.default,
         aten.sgn.default,
         aten.floor.default,

@@ -34,11 +34,20 @@ def _gather_rows(dim: int, index: Tensor, t: Tensor) -> Tensor:
 
 
 def _embedding(call: Call) -> Step:
-    return functools.partial(_take, call.args[1].flatten(), tuple(call.out.shape))
+    index = call.args[1].flatten()
+    return functools.partial(_take, index, _counted(index, call.args[2]), tuple(call.out.shape))
 
 
-def _take(index: Tensor, shape: tuple[int, ...], t: Tensor) -> Tensor:
-    return t.index_select(1, index).view(t.shape[0], *shape)
+def _counted(index: Tensor, padding: int) -> Tensor | None:
+    """Return which indices are not the padding, whose row has no derivative; None if all are."""
+    return None if padding < 0 or not bool((index == padding).any()) else (index != padding)[:, None]
+
+
+def _take(index: Tensor, counted: Tensor | None, shape: tuple[int, ...], t: Tensor) -> Tensor:
+    rows = t.index_select(1, index)
+    if counted is not None:
+        rows.mul_(counted)
+    return rows.view(t.shape[0], *shape)
 
 
 def _add_embedding(call: Call) -> Step:
@@ -46,8 +55,7 @@ def _add_embedding(call: Call) -> Step:
     index, padding = call.args[1].flatten(), call.args[3]
     if call.args[4]:  # scaled by frequency
         return functools.partial(_add_result, loop(call))
-    counted = None if padding < 0 or not bool((index == padding).any()) else index != padding
-    return functools.partial(_add_rows, index, counted)
+    return functools.partial(_add_rows, index, _counted(index, padding))
 
 
 def _add_result(step: Step, target: Tensor, scale: float, overwrite: bool, t: Tensor) -> None:
@@ -61,9 +69,9 @@ def _add_rows(
 ) -> None:
     if overwrite:
         target.zero_()
-    rows = t.reshape(t.shape[0], index.shape[0], -1)
+    rows = t.reshape(t.shape[0], index.shape[0], *target.shape[2:])
     if counted is not None:
-        rows = rows * counted[:, None]
+        rows = rows * counted
     target.index_add_(1, index, rows, alpha=scale)
 
 

@@ -169,7 +169,7 @@ def _cat(call: Call) -> Step:
     tensors = call.args[0]
     carried = {position[1] for position in call.carries if isinstance(position, tuple)}
     gaps = [None if i in carried else tuple(t.shape) for i, t in enumerate(tensors)]
-    ndim = tensors[0].ndim + ("stack" in str(call.target))
+    ndim = len(call.out.shape)
     legacy = [i for i, t in enumerate(tensors) if t.shape == (0,) and ndim > 1]  # cat ignores them
     keep = [gap for i, gap in enumerate(gaps) if i not in legacy]
     return functools.partial(_join, call.target, keep, shifted(call.args[1], ndim))

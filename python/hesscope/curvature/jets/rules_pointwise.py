@@ -75,6 +75,7 @@ def _quotient(call: Call) -> list[Tensor | float]:
     a, b = call.args[:2]
     if not isinstance(b, Tensor):
         return [1 / b]
+    b = b.to(call.out.dtype)  # the reciprocal of integers is float32
     found: dict[Any, Callable[[], Tensor]] = {0: b.reciprocal, 1: lambda: -(a / (b * b))}
     return [found[p]() for p in call.carries]
 

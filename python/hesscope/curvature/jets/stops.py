@@ -21,12 +21,19 @@ _DETACHING = {torch.Tensor.detach, torch.Tensor.detach_, torch.detach, torch.Ten
 _READING = {torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist}
 
 
-def mark_stops() -> TorchFunctionMode:
-    """Return a context in which constants of autograd are marked in the graph that is being traced."""
-    return _Marker()
+def mark_stops(read: Callable[[Tensor, Callable[[Tensor], Any]], Any]) -> TorchFunctionMode:
+    """Return a context in which constants of autograd are marked in the graph that is being traced.
+
+    ``read(tensor, reader)`` is called for a function that reads all values of a tensor.
+    """
+    return _Marker(read)
 
 
 class _Marker(TorchFunctionMode):
+    def __init__(self, read: Callable[[Tensor, Callable[[Tensor], Any]], Any]) -> None:
+        super().__init__()
+        self.read = read
+
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -35,9 +42,8 @@ class _Marker(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         named = dict(kwargs or {})
-        if func in _READING and any(t.is_floating_point() and _node(t) is not None for t in _tensors(args)):
-            msg = f"aten._local_scalar_dense: Tensor.{func.__name__} reads values"
-            raise RuntimeError(msg)
+        if func in _READING:
+            return self.read(args[0], lambda t: func(t, *args[1:], **named))
         for tensor in _tensors((args, named)):
             _mark(tensor)
         result = func(*args, **named)
@@ -55,12 +61,13 @@ def _mark(tensor: Tensor, *, wrapped: bool = False) -> None:
     while wrapped and torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     if tensor.is_floating_point() and (wrapped or not tensor.requires_grad):
-        node = _node(tensor)
+        node = node_of(tensor)
         if node is not None and node.op == "call_function":
             node.meta[STOPS] = True
 
 
-def _node(tensor: Tensor) -> torch.fx.Node | None:
+def node_of(tensor: Tensor) -> torch.fx.Node | None:
+    """Return what a tensor is in the graph that is being traced."""
     mode = get_proxy_mode()
     slot = None if mode is None else mode.tracer.tensor_tracker.get(tensor)
     return None if slot is None else slot.proxy.node

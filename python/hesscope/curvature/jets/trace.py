@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from hesscope.curvature.jets.call import Shape
 from hesscope.curvature.jets.primitives import ops
+from hesscope.curvature.jets.writes import Writes, changes_entries, functional, shape_of
 
 aten = torch.ops.aten
 
@@ -50,6 +50,9 @@ class Listing:
         The instructions, in order.
     outputs
         For each selected parameter the index of its gradient, or None.
+    guards
+        (index, value): results that the code behind the loss has read, with what it found; None if only
+        the shape counts. The listing is right where they are the same.
     """
 
     inputs: int
@@ -57,6 +60,13 @@ class Listing:
     constants: dict[int, Tensor] = field(default_factory=dict)
     code: list[Instruction] = field(default_factory=list)
     outputs: list[int | None] = field(default_factory=list)
+    guards: list[tuple[int, Tensor | None]] = field(default_factory=list)
+
+    def separate_guards(self, count: int, values: Sequence[Tensor | None]) -> None:
+        """Take the outputs from ``count`` on for what was read, with these values."""
+        tail = self.outputs[count:]
+        self.guards = [(i, value) for i, value in zip(tail, values, strict=True) if i is not None]
+        self.outputs = self.outputs[:count]
 
 
 def references(argument: Any) -> list[int]:
@@ -87,7 +97,7 @@ def listing(module: fx.GraphModule, inputs: int, selected: int) -> Listing:
     Raises
     ------
     NotImplementedError
-        If an operator writes into a tensor that something else sees as well.
+        If an operator writes into a view that cannot be put back.
     """
     builder = _Builder(module, inputs, selected)
     for node in module.graph.nodes:
@@ -102,24 +112,26 @@ class _Builder:
         self.module = module
         self.moves = set(range(selected))  # results that depend on the parameters
         self.result = Listing(inputs)
-        self.known: dict[fx.Node, Any] = {}
+        self.writes = Writes(self._emit_complete, self._constant_tensor)
         self.seen: dict[Hashable, Ref] = {}
-        self.order = {node: i for i, node in enumerate(module.graph.nodes)}
         self.producers: dict[int, Instruction] = {}
 
     def add(self, node: fx.Node) -> None:
         if node.op == "placeholder":
-            self.known[node] = self._result(_value(node))
+            self.writes.set(node, self._result(_value(node)))
         elif node.op == "get_attr":
-            self.known[node] = self._constant(str(node.target))
+            self.writes.set(node, self._constant(str(node.target)))
         elif node.op == "output":
-            found = [self.known[n] if isinstance(n, fx.Node) else None for n in node.args[0]]  # type: ignore[union-attr]
+            outputs: Any = node.args[0]
+            found = [self.writes.present(n) if isinstance(n, fx.Node) else None for n in outputs]
             self.result.outputs = [None if ref is None else ref.index for ref in found]
         else:
             result = self._operator(node)
             if node.meta.get(STOPS) and isinstance(result, Ref) and result.index in self.moves:
                 result = self._emit(stop, (result,), {}, _value(node))
-            self.known[node] = result
+            if changes_entries(node.target):
+                self.writes.write(node, node.args[0], result)  # type: ignore[arg-type]
+            self.writes.set(node, result)
 
     def _result(self, value: Any) -> Ref:
         self.result.shapes.append(value)
@@ -128,23 +140,35 @@ class _Builder:
     def _constant(self, name: str) -> Ref:
         key = ("constant", name)
         if key not in self.seen:
-            tensor = operator.attrgetter(name)(self.module)
-            self.seen[key] = self._result(Shape(tuple(tensor.shape), tensor.dtype))
-            self.result.constants[self.seen[key].index] = tensor.detach()
+            self.seen[key] = self._constant_tensor(operator.attrgetter(name)(self.module).detach())
         return self.seen[key]
 
+    def _constant_tensor(self, tensor: Tensor) -> Ref:
+        ref = self._result(shape_of(tensor))
+        self.result.constants[ref.index] = tensor
+        return ref
+
     def _operator(self, node: fx.Node) -> Any:
-        args = fx.map_arg(tuple(node.args), self.known.__getitem__)
-        kwargs = fx.map_arg(dict(node.kwargs), self.known.__getitem__)
+        args: Any = fx.map_arg(tuple(node.args), self.writes.present)
+        kwargs: Any = fx.map_arg(dict(node.kwargs), self.writes.present)
         target = node.target
+        if target is aten.as_strided.default and args[0].index in self.moves:
+            return self.writes.strided(node, node.args[0], node.args[1:])  # type: ignore[arg-type]
         if isinstance(target, torch._ops.OpOverload):
             args, kwargs = _complete(target, args, kwargs)
             if target._schema.is_mutable:
-                target = self._functional(node)
+                target = functional(target)
+                args = args[: sum(not a.kwarg_only for a in target._schema.arguments)]
         same = self._simplified(target, args, _value(node))
         if same is not None:
             return same
         return self._emit(target, args, kwargs, _value(node))
+
+    def _emit_complete(self, target: Any, args: tuple[Any, ...], value: Any) -> Ref:
+        if isinstance(target, torch._ops.OpOverload):
+            args, kwargs = _complete(target, args, {})
+            return self._emit(target, args, kwargs, value)
+        return self._emit(target, args, {}, value)
 
     def _emit(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Ref:
         key = (target, _frozen(args), _frozen(kwargs))
@@ -158,32 +182,6 @@ class _Builder:
             self.moves.add(ref.index)
         self.seen[key] = ref
         return ref
-
-    def _functional(self, node: fx.Node) -> Any:
-        """Return the operator that writes a new tensor, if nobody else sees the old one."""
-        target: Any = node.target
-        if target in _METADATA:  # no entry changes
-            return _METADATA[target]
-        packet, name = target.overloadpacket.__name__, target._overloadname
-        base = node.args[0]
-        found = None
-        if packet == "bernoulli_" and name == "float":
-            found = aten.bernoulli.p
-        elif packet.endswith("_") and not packet.endswith("__"):
-            found = getattr(getattr(aten, packet[:-1], None), name, None)
-        if found is None or not isinstance(base, fx.Node) or self._seen_elsewhere(base, node):
-            msg = f"{target} writes into a tensor that is used elsewhere, or into a part of one"
-            raise NotImplementedError(msg)
-        return found
-
-    def _seen_elsewhere(self, base: fx.Node, writer: fx.Node) -> bool:
-        """Tell whether anything reads the storage of ``base`` later, not through the writer."""
-        while _is_view(base):
-            base = base.args[0]  # type: ignore[assignment]
-        family, position = [base], self.order[writer]
-        for member in family:
-            family += [user for user in member.users if _is_view(user) and self.order[user] < position]
-        return any(self.order[user] > position for member in family for user in member.users)
 
     def _simplified(self, target: Any, args: tuple[Any, ...], value: Any) -> Any:
         """Return an earlier result that is the same, if it is seen at once."""
@@ -219,14 +217,6 @@ class _Builder:
         return found
 
 
-_METADATA = {
-    aten.transpose_.default: aten.transpose.int,
-    aten.t_.default: aten.t.default,
-    aten.unsqueeze_.default: aten.unsqueeze.default,
-    aten.squeeze_.dim: aten.squeeze.dim,
-    aten.detach_.default: aten.detach.default,
-}
-
 _RESHAPES = {
     aten.view.default,
     aten._unsafe_view.default,
@@ -258,22 +248,7 @@ def _frozen(value: Any) -> Hashable:
 
 
 def _value(node: fx.Node) -> Any:
-    return _shape_of(node.meta.get("val"))
-
-
-def _shape_of(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return Shape(tuple(value.shape), value.dtype)
-    if isinstance(value, (tuple, list)):
-        return tuple(map(_shape_of, value))
-    return None
-
-
-def _is_view(node: fx.Node) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    if schema is None or schema.is_mutable:
-        return False
-    return any(result.alias_info is not None for result in schema.returns)
+    return shape_of(node.meta.get("val"))
 
 
 def _without_unused(result: Listing) -> Listing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,8 +13,12 @@ from hesscope.curvature.jets.capture import CaptureError
 from hesscope.curvature.jets.program import Prepared
 from hesscope.curvature.output_graph import OutputGraph
 from hesscope.objective import Objective
+from hesscope.objective.data import Batch
 
 MakeGraph = Callable[[], Graph | OutputGraph]
+
+if TYPE_CHECKING:
+    from hesscope.curvature.jets.higher.program import HigherPrepared
 
 
 def check_gradient(
@@ -22,8 +27,26 @@ def check_gradient(
     """Raise unless the captured gradient of a batch is autograd's ``expected [n]``.
 
     It is not if the path through the Python code depends on values in a way that tracing cannot see.
+
+    Raises
+    ------
+    CaptureError
+        If it is not.
+    ValueError
+        If autograd's is not finite, which products would not be either; the message names parameters.
     """
     parts = objective.parameter_set
+    bad = [
+        name
+        for name, part in zip(parts.names, parts.slices, strict=True)
+        if not bool(expected[part].isfinite().all())
+    ]
+    if bad:
+        msg = (
+            f"Objective: gradient must be finite, got NaN or infinity for {', '.join(bad[:5])} in batch "
+            f"{index} although the loss is finite; look for a root, logarithm or quotient at zero"
+        )
+        raise ValueError(msg)
     difference = expected.clone()
     for gradient, part in zip(captured, parts.slices, strict=True):
         if gradient is not None:
@@ -66,6 +89,37 @@ def check_product(
         msg = (
             f"a product by the captured gradient of batch {index} differs from double backward by "
             f"{error:.1e} of {size:.1e}: some value that depends on the parameters was taken for a constant"
+        )
+        raise CaptureError(msg)
+
+
+def check_loss_coefficients(
+    objective: Objective,
+    prepared: HigherPrepared,
+    value: Tensor | None,
+    batch: Batch,
+    index: int,
+    gradient: Tensor,
+) -> None:
+    """Raise unless a captured loss has the objective's value and, along a random vector, its slope.
+
+    Costs a forward pass; ``gradient [n]`` is autograd's, ``prepared`` of first order.
+    """
+    with objective.evaluating(index), torch.enable_grad():  # it may contain derivatives itself
+        loss = float(objective.raw_loss(batch).detach())
+    generator = torch.Generator().manual_seed(index)
+    signs = torch.randint(0, 2, (1, objective.n), generator=generator, dtype=torch.int8) * 2 - 1
+    vector = signs.to(objective.device, objective.dtype)
+    slope = vector.new_zeros(1, 1)
+    prepared.add([vector], slope, scale=1.0, overwrite=True)
+    got = float("nan") if value is None else float(value)
+    error = abs(float(slope) - float(vector[0] @ gradient))
+    size = float(gradient.abs().sum())
+    tolerance = _tolerance(objective)
+    if not (abs(got - loss) <= tolerance * max(abs(loss), size) and error <= tolerance * size):
+        msg = (
+            f"the captured loss of batch {index} is off by {abs(got - loss):.1e} of {abs(loss):.1e}, its "
+            f"slope by {error:.1e} of {size:.1e}: the loss depends on values in a way that tracing cannot see"
         )
         raise CaptureError(msg)
 

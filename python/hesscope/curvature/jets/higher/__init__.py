@@ -1,0 +1,1 @@
+"""Coefficients of second and third order through captured graphs."""
