@@ -82,7 +82,7 @@ def test_backward_is_the_derivative_of_the_projection(shape, present, centred, d
 
     zeros = [m if here else torch.zeros_like(m) for m, here in zip(moving, present, strict=True)]
     dual = [
-        [t, d] for t, d in zip((g, y, rstd[:, None]), zeros[:2] + [zeros[2][:, None, :, None]], strict=True)
+        [t, d] for t, d in zip((g, y, rstd[:, None]), [*zeros[:2], zeros[2][:, None, :, None]], strict=True)
     ]
     along = [mean(t) for t in times(dual[0], dual[1])]
     inner = [t - (mean(t) if centred else 0) - p for t, p in zip(dual[0], times(dual[1], along), strict=True)]
