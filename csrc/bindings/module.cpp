@@ -9,8 +9,10 @@ namespace hesscope {
 
 void bind_density(py::module_& m);
 void bind_elementary(py::module_& m);
+void bind_factor_sum(py::module_& m);
 void bind_hadamard(py::module_& m);
 void bind_lanczos(py::module_& m);
+void bind_norm_jet(py::module_& m);
 void bind_orthogonalize(py::module_& m);
 void bind_probes(py::module_& m);
 void bind_scaling(py::module_& m);
@@ -25,8 +27,10 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_call(m);
   hesscope::bind_density(m);
   hesscope::bind_elementary(m);
+  hesscope::bind_factor_sum(m);
   hesscope::bind_hadamard(m);
   hesscope::bind_lanczos(m);
+  hesscope::bind_norm_jet(m);
   hesscope::bind_orthogonalize(m);
   hesscope::bind_probes(m);
   hesscope::bind_scaling(m);

@@ -1,6 +1,7 @@
 """The C++ core. Only ``hesscope._ops`` imports it; tensors are anything that speaks DLPack."""
 
 import builtins
+from collections.abc import Sequence
 from typing import Any
 
 class Error(RuntimeError): ...
@@ -37,6 +38,9 @@ def csr_matvec(
 ) -> None: ...
 def csr_matvec_workspace_bytes(k: int, cols: int, values: Any) -> int: ...
 def elementary_map(function: ElementaryFunction, x: Any, *, out: Any, call: Call) -> None: ...
+def factor_sum(
+    factors: Sequence[Any], tangents: Sequence[Any], *, scale: float, add: bool, out: Any, call: Call
+) -> None: ...
 def lanczos_update(
     w: Any,
     v: Any,
@@ -54,6 +58,30 @@ def lanczos_update_workspace_bytes(rows: int, n: int) -> int: ...
 def multi_axpy(q: Any, c: Any, w: Any, *, scale: float, call: Call) -> None: ...
 def multi_dot(q: Any, w: Any, *, out: Any, workspace: Any, call: Call) -> None: ...
 def multi_dot_workspace_bytes(batch: int, k: int, n: int) -> int: ...
+def norm_jet(
+    x: Sequence[Any],
+    y: Any,
+    rstd: Any,
+    *,
+    centred: bool,
+    out: Sequence[Any],
+    mean_out: Sequence[Any],
+    rstd_out: Sequence[Any],
+    call: Call,
+) -> None: ...
+def norm_jet_backward(
+    dg: Any,
+    dy: Any,
+    drstd: Any,
+    g: Any,
+    y: Any,
+    rstd: Any,
+    moments: Any,
+    *,
+    centred: bool,
+    out: Any,
+    call: Call,
+) -> None: ...
 def probe_dot(spec: ProbeSpec, w: Any, *, out: Any, workspace: Any, call: Call) -> None: ...
 def probe_dot_workspace_bytes(rows: int, n: int) -> int: ...
 def probes(spec: ProbeSpec, *, out: Any, call: Call) -> None: ...

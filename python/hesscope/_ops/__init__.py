@@ -7,8 +7,10 @@ dtypes and devices are validated in C++, once.
 
 from hesscope._core import build_info
 from hesscope._ops.density import smoothed_cdf, smoothed_density
+from hesscope._ops.factor_sum import factor_sum
 from hesscope._ops.hadamard import walsh_hadamard
 from hesscope._ops.lanczos import LanczosState, lanczos_update
+from hesscope._ops.norm_jet import norm_jet, norm_jet_backward
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
 from hesscope._ops.probes import probe_dot, probes
 from hesscope._ops.scaling import scale_columns
@@ -21,9 +23,12 @@ __all__ = [
     "csr_check",
     "csr_matvec",
     "csr_matvec_workspace_bytes",
+    "factor_sum",
     "lanczos_update",
     "multi_axpy",
     "multi_dot",
+    "norm_jet",
+    "norm_jet_backward",
     "probe_dot",
     "probes",
     "scale_columns",

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hesscope.curvature.jets import kernels
 from hesscope.curvature.jets.call import Call, Rule, Step, align
 
 aten = torch.ops.aten
@@ -28,7 +29,7 @@ def pointwise(call: Call, partials: Partials) -> Step:
     dtype = out.dtype
     if any(call.at(position).dtype != dtype for position in call.carries):
         return functools.partial(_converted, factors, out.ndim, dtype)
-    step = functools.partial(_combine, factors, out.ndim)
+    step = kernels.sum_of_products(functools.partial(_combine, factors, out.ndim), call, factors)
     return functools.partial(_in_tuple, step) if out is not call.out else step
 
 

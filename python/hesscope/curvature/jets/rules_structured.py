@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hesscope.curvature.jets import kernels
 from hesscope.curvature.jets.call import Call, Rule, Step
 from hesscope.curvature.jets.primitives import ops, project
 
@@ -130,7 +131,8 @@ def _weighted_sum(share: Tensor, dims: list[int], keep: bool, t: Tensor) -> Tens
 def _norm(call: Call) -> Step:
     """Build for ``normalize``: y' = rstd P(x'), mean' = mean(x'), rstd' = -rstd^2 mean(y x')."""
     y, _, rstd = call.out
-    return functools.partial(_norm_step, y, rstd, list(call.args[1]), call.used)
+    dims = list(call.args[1])
+    return kernels.norm(functools.partial(_norm_step, y, rstd, dims, call.used), y, rstd, dims)
 
 
 def _norm_step(
@@ -148,7 +150,8 @@ def _norm_backward(call: Call) -> Step:
     g, y, rstd, dims = call.args
     along = (y * g).mean(dims, keepdim=True)
     result = project(g, y, dims) if 2 in call.carries else None
-    return functools.partial(_norm_backward_step, g, y, rstd, along, result, list(dims), call.carries)
+    step = functools.partial(_norm_backward_step, g, y, rstd, along, result, list(dims), call.carries)
+    return kernels.norm_backward(step, call, along)
 
 
 def _norm_backward_step(

@@ -1,0 +1,94 @@
+"""The core's kernels in the jets engine: the same products with and without them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hesscope import _ops
+from hesscope.curvature import hessian
+from hesscope.curvature.jets import kernels
+from hesscope.objective import Objective
+
+CASES = {
+    "layer norm": lambda: nn.Sequential(nn.Linear(6, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 3)),
+    "batch norm": lambda: nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.SiLU(), nn.Flatten(), nn.Linear(64, 3)
+    ),
+    "group norm": lambda: nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3)
+    ),
+}
+
+
+def problem(case, dtype):
+    torch.manual_seed(0)
+    model = CASES[case]().to(dtype)
+    x = torch.randn(5, 6, dtype=dtype) if case == "layer norm" else torch.randn(5, 2, 6, 6, dtype=dtype)
+    return Objective(model, lambda m, b: F.cross_entropy(m(b[0]), b[1]), (x, torch.randint(0, 3, (5,))))
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Let kernels serve tensors of any size, and count their calls."""
+    counts = dict.fromkeys(["factor_sum", "norm_jet", "norm_jet_backward"], 0)
+
+    def counted(name):
+        function = getattr(_ops, name)
+
+        def call(*args, **kwargs):
+            counts[name] += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in ("_LEAST", "_LEAST_NORM", "_LEAST_ROW"):
+        monkeypatch.setattr(kernels, name, 0)
+    for name in counts:
+        monkeypatch.setattr(_ops, name, counted(name))
+    return counts
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("k", [1, 3])
+def test_products_agree_with_double_backward(case, k, calls):
+    objective = problem(case, torch.float64)
+    v = torch.randn(k, objective.n, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    want = hessian(objective, engine="autograd").rows(v)
+    got = hessian(objective, engine="jets").rows(v)
+    assert (got - want).norm() <= 1e-10 * want.norm()
+    assert min(calls.values()) > 0, calls
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_small_tensors_stay_in_torch(case, calls, monkeypatch):
+    monkeypatch.setattr(kernels, "_LEAST", 1 << 30)
+    monkeypatch.setattr(kernels, "_LEAST_NORM", 1 << 30)
+    objective = problem(case, torch.float64)
+    hessian(objective, engine="jets").rows(torch.ones(2, objective.n, dtype=torch.float64))
+    assert set(calls.values()) == {0}, calls
+
+
+SHAPES = [
+    ((2, 3), [(2, 3), (3,)]),
+    ((2, 3, 4), [(1, 3, 1), (2, 3, 4)]),
+    ((2, 3, 4, 5), [(2, 3, 4, 5), ()]),
+    ((2, 1, 4), [(4,), (2, 1, 1)]),
+]
+
+
+@pytest.mark.parametrize(("shape", "operands"), SHAPES)
+def test_folding_keeps_the_broadcast(shape, operands):
+    padded = [(*[1] * (len(shape) - len(s)), *s) for s in operands]
+    axes = kernels._axes(shape, padded)
+    whole = kernels._fold(shape, axes)
+    for sizes in padded:
+        t = torch.randn(sizes, dtype=torch.float64)
+        folded = t.view(kernels._fold(sizes, axes)).expand(whole)
+        assert torch.equal(folded.reshape(shape), t.expand(shape))
+
+
+def test_a_broadcast_in_more_than_three_runs_is_left_to_torch():
+    assert kernels._axes((2, 3, 4, 5), [(2, 1, 4, 1), (1, 3, 1, 5)]) is None
