@@ -19,6 +19,7 @@ from hesscope import _ops
 pytestmark = pytest.mark.slow
 
 FAMILIES = [
+    "contract3",
     "density",
     "gemm",
     "hadamard",

@@ -7,6 +7,7 @@ namespace py = pybind11;
 
 namespace hesscope {
 
+void bind_contract3(py::module_& m);
 void bind_density(py::module_& m);
 void bind_elementary(py::module_& m);
 void bind_gemm(py::module_& m);
@@ -24,6 +25,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of hesscope. Use it through the package: only hesscope._ops imports it.";
   hesscope::bind_errors(m);
   hesscope::bind_call(m);
+  hesscope::bind_contract3(m);
   hesscope::bind_density(m);
   hesscope::bind_elementary(m);
   hesscope::bind_gemm(m);

@@ -6,6 +6,7 @@ dtypes and devices are validated in C++, once.
 """
 
 from hesscope._core import build_info
+from hesscope._ops.contract3 import contract3, contract3_scalar, higher_order_power
 from hesscope._ops.density import smoothed_cdf, smoothed_density
 from hesscope._ops.gemm import gemm
 from hesscope._ops.hadamard import walsh_hadamard
@@ -19,10 +20,13 @@ from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 __all__ = [
     "LanczosState",
     "build_info",
+    "contract3",
+    "contract3_scalar",
     "csr_check",
     "csr_matvec",
     "csr_matvec_workspace_bytes",
     "gemm",
+    "higher_order_power",
     "lanczos_update",
     "multi_axpy",
     "multi_dot",
