@@ -14,6 +14,7 @@ void bind_elementary(py::module_& m);
 void bind_gemm(py::module_& m);
 void bind_hadamard(py::module_& m);
 void bind_lanczos(py::module_& m);
+void bind_mlp(py::module_& m);
 void bind_orthogonalize(py::module_& m);
 void bind_probes(py::module_& m);
 void bind_product_sum(py::module_& m);
@@ -34,6 +35,7 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_gemm(m);
   hesscope::bind_hadamard(m);
   hesscope::bind_lanczos(m);
+  hesscope::bind_mlp(m);
   hesscope::bind_orthogonalize(m);
   hesscope::bind_probes(m);
   hesscope::bind_product_sum(m);

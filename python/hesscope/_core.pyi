@@ -25,6 +25,27 @@ class ElementaryFunction:
     cospi: ElementaryFunction
     normal_cdf: ElementaryFunction
 
+class MlpObjective:
+    size: int
+    loss: float
+    def __init__(
+        self,
+        *,
+        weights: list[Any],
+        biases: list[Any],
+        activations: list[str],
+        input: Any,
+        target: Any,
+        loss: str,
+        scale: float,
+        call: Call,
+    ) -> None: ...
+    def gradient(self, *, out: Any, call: Call) -> None: ...
+    def products(self, v: Any, *, out: Any, call: Call) -> None: ...
+    def quadratic(self, v: Any, *, out: Any, call: Call) -> None: ...
+    def contract(self, u: Any, v: Any, *, out: Any, call: Call) -> None: ...
+    def cubic(self, v: Any, *, out: Any, call: Call) -> None: ...
+
 LANCZOS_BETA_PREV: int
 LANCZOS_LARGEST: int
 LANCZOS_SCALE: int

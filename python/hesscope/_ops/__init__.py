@@ -12,6 +12,7 @@ from hesscope._ops.density import smoothed_cdf, smoothed_density
 from hesscope._ops.gemm import gemm
 from hesscope._ops.hadamard import walsh_hadamard
 from hesscope._ops.lanczos import LanczosState, lanczos_update
+from hesscope._ops.mlp import MlpObjective
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
 from hesscope._ops.probes import probe_dot, probes
 from hesscope._ops.product_sum import product_sum
@@ -21,6 +22,7 @@ from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
 __all__ = [
     "LanczosState",
+    "MlpObjective",
     "activation_derivatives",
     "build_info",
     "contract3",
