@@ -43,6 +43,15 @@ class MlpObjective:
     TypeError
         If the dtype is neither float32 nor float64, or dtypes differ.
 
+    Attributes
+    ----------
+    n
+        Number of parameters.
+    loss
+        The value.
+    activation_bytes
+        Of one number for each activation of the batch.
+
     Notes
     -----
     Directions are ``[K, n]``: weight and bias of each layer in turn. The constructor computes the forward and
@@ -85,6 +94,8 @@ class MlpObjective:
         )
         self.n = self._core.size
         self.loss = self._core.loss
+        widths = sum(w.shape[0] for w in self._weights)
+        self.activation_bytes = max(1, self._input.shape[0] * widths * self._input.element_size())
 
     def _call(self) -> _core.Call:
         return call(self._input.device, self._backend)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hesscope.curvature.autograd import AutogradHessian
+from hesscope.curvature.native import NativeHessian
 from hesscope.curvature.planned import PlannedHessian
 from hesscope.objective import Objective
 
@@ -18,7 +19,8 @@ def hessian(
         What is differentiated.
     engine
         "jets" (coefficients through the captured gradient; an error where that is impossible),
-        "autograd" (double backward) or "auto", which is "autograd" today.
+        "autograd" (double backward), "native" (small dense networks, in C++; an error for any other
+        model) or "auto", which is "autograd" today.
     memory_budget
         Bytes that may be occupied between products; half of the memory that is free when the operator
         is made by default, 0 to keep nothing.
@@ -33,16 +35,18 @@ def hessian(
     TypeError
         If the objective is none.
     ValueError
-        If the engine is unknown or the budget negative.
+        If the engine is unknown or cannot differentiate the objective, or the budget is negative.
     """
     if not isinstance(objective, Objective):
         msg = f"hessian: objective must be an Objective, got {type(objective).__name__}"
         raise TypeError(msg)
-    if engine not in ("auto", "jets", "autograd"):
-        msg = f"hessian: engine must be 'auto', 'jets' or 'autograd', got {engine!r}"
+    if engine not in ("auto", "jets", "autograd", "native"):
+        msg = f"hessian: engine must be 'auto', 'jets', 'autograd' or 'native', got {engine!r}"
         raise ValueError(msg)
     if engine == "jets":
         from hesscope.curvature.jets.engine import JetsHessian  # importing fx takes half a second
 
         return JetsHessian(objective, memory_budget=memory_budget)
+    if engine == "native":
+        return NativeHessian(objective, memory_budget=memory_budget)
     return AutogradHessian(objective, memory_budget=memory_budget)

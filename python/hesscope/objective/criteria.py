@@ -71,6 +71,12 @@ def make_criterion(loss: Callable[..., Any]) -> Criterion:
     )
 
 
+def criterion_settings(loss: Callable[..., Any]) -> tuple[str | None, dict[str, Any]]:
+    """Return (name in ``torch.nn.functional`` or None if the mean is not understood, settings)."""
+    function, settings = _unwrap(loss)
+    return _family(function), settings
+
+
 def _unwrap(loss: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
     """Return the innermost callable and the settings it is called with."""
     bound: dict[str, Any] = {}
@@ -80,7 +86,7 @@ def _unwrap(loss: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any
         positional = positional or bool(loss.args)
         loss = loss.func
     if isinstance(loss, nn.Module):
-        names = ("reduction", "weight", "ignore_index")
+        names = ("reduction", "weight", "ignore_index", "label_smoothing")
         return loss, {name: getattr(loss, name, None) for name in names} | bound
     if positional:
         msg = "Objective: a partial criterion must bind keywords only, got positional arguments"
