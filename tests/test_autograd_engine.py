@@ -265,9 +265,7 @@ def test_arguments_are_checked():
     assert isinstance(hessian(objective, engine="autograd"), AutogradHessian)
     with pytest.raises(TypeError, match="objective must be an Objective, got Sequential"):
         hessian(model)
-    with pytest.raises(
-        ValueError, match=r"engine must be 'auto', 'jets', .* or 'finite_difference', got 'fast'"
-    ):
+    with pytest.raises(ValueError, match=r"engine must be one of 'auto', .*, got 'fast'"):
         hessian(objective, engine="fast")
     with pytest.raises(ValueError, match="memory_budget must not be negative"):
         hessian(objective, memory_budget=-1)

@@ -18,7 +18,18 @@ from hesscope import _ops
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = ["density", "hadamard", "lanczos", "orthogonalize", "probes", "sparse", "tridiagonal", "slq"]
+FAMILIES = [
+    "contract3",
+    "density",
+    "gemm",
+    "hadamard",
+    "lanczos",
+    "orthogonalize",
+    "probes",
+    "sparse",
+    "tridiagonal",
+    "slq",
+]
 
 
 @pytest.fixture

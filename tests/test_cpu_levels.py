@@ -29,8 +29,12 @@ for dtype in (torch.float32, torch.float64):
             w, v, v_prev, v_prev, state, alpha, beta, breakdown_tolerance=0.0, backend="cpu"
         )
         add(v_prev, state, alpha, beta)
+fused = hashlib.sha256()
+for dtype in (torch.float32, torch.float64):
+    a, x = normal(2, 37, 301).to(dtype), normal(2, 301, 71).to(dtype)
+    fused.update(_ops.gemm(a, x, alpha=0.3, backend="cpu").numpy().tobytes())
 from hesscope import _core
-print(_core.build_info()["cpu_level"], digest.hexdigest())
+print(_core.build_info()["cpu_level"], digest.hexdigest(), fused.hexdigest())
 """
 
 
@@ -45,7 +49,8 @@ def run(level: int) -> list[str]:
 @pytest.mark.slow
 def test_every_instruction_set_gives_the_same_bits():
     results = [run(level) for level in (4, 3, 2)]
-    levels, digests = zip(*results, strict=True)
+    levels, digests, fused = zip(*results, strict=True)
     if len(set(levels)) == 1:
         pytest.skip("this machine has one level")
     assert len(set(digests)) == 1, results
+    assert levels[1] == "2" or fused[0] == fused[1], "v2 has no fused multiply-add, v3 and v4 have"

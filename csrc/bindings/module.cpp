@@ -7,14 +7,19 @@ namespace py = pybind11;
 
 namespace hesscope {
 
+void bind_activation(py::module_& m);
+void bind_contract3(py::module_& m);
 void bind_density(py::module_& m);
 void bind_elementary(py::module_& m);
 void bind_factor_sum(py::module_& m);
+void bind_gemm(py::module_& m);
 void bind_hadamard(py::module_& m);
 void bind_lanczos(py::module_& m);
+void bind_mlp(py::module_& m);
 void bind_norm_jet(py::module_& m);
 void bind_orthogonalize(py::module_& m);
 void bind_probes(py::module_& m);
+void bind_product_sum(py::module_& m);
 void bind_scaling(py::module_& m);
 void bind_sparse(py::module_& m);
 void bind_tridiagonal(py::module_& m);
@@ -25,14 +30,19 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ core of hesscope. Use it through the package: only hesscope._ops imports it.";
   hesscope::bind_errors(m);
   hesscope::bind_call(m);
+  hesscope::bind_activation(m);
+  hesscope::bind_contract3(m);
   hesscope::bind_density(m);
   hesscope::bind_elementary(m);
   hesscope::bind_factor_sum(m);
+  hesscope::bind_gemm(m);
   hesscope::bind_hadamard(m);
   hesscope::bind_lanczos(m);
+  hesscope::bind_mlp(m);
   hesscope::bind_norm_jet(m);
   hesscope::bind_orthogonalize(m);
   hesscope::bind_probes(m);
+  hesscope::bind_product_sum(m);
   hesscope::bind_scaling(m);
   hesscope::bind_sparse(m);
   hesscope::bind_tridiagonal(m);

@@ -6,24 +6,35 @@ dtypes and devices are validated in C++, once.
 """
 
 from hesscope._core import build_info
+from hesscope._ops.activation import activation_derivatives, softmax
+from hesscope._ops.contract3 import contract3, contract3_scalar, higher_order_power
 from hesscope._ops.density import smoothed_cdf, smoothed_density
 from hesscope._ops.factor_sum import factor_sum
+from hesscope._ops.gemm import gemm
 from hesscope._ops.hadamard import walsh_hadamard
 from hesscope._ops.lanczos import LanczosState, lanczos_update
+from hesscope._ops.mlp import MlpObjective
 from hesscope._ops.norm_jet import norm_jet, norm_jet_backward
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
 from hesscope._ops.probes import probe_dot, probes
+from hesscope._ops.product_sum import product_sum
 from hesscope._ops.scaling import scale_columns
 from hesscope._ops.sparse import csr_check, csr_matvec, csr_matvec_workspace_bytes
 from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
 __all__ = [
     "LanczosState",
+    "MlpObjective",
+    "activation_derivatives",
     "build_info",
+    "contract3",
+    "contract3_scalar",
     "csr_check",
     "csr_matvec",
     "csr_matvec_workspace_bytes",
     "factor_sum",
+    "gemm",
+    "higher_order_power",
     "lanczos_update",
     "multi_axpy",
     "multi_dot",
@@ -31,9 +42,11 @@ __all__ = [
     "norm_jet_backward",
     "probe_dot",
     "probes",
+    "product_sum",
     "scale_columns",
     "smoothed_cdf",
     "smoothed_density",
+    "softmax",
     "sturm_count",
     "tridiagonal_eigen",
     "walsh_hadamard",

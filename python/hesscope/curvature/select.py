@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from hesscope.curvature.autograd import AutogradHessian
 from hesscope.curvature.finite_difference import FiniteDifferenceHessian
+from hesscope.curvature.native import NativeHessian
 from hesscope.curvature.planned import PlannedHessian
 from hesscope.objective import Objective
+
+_ENGINES = ("auto", "jets", "autograd", "native", "finite_difference")
 
 
 def hessian(
@@ -20,7 +23,8 @@ def hessian(
     engine
         "jets" (coefficients through the captured gradient; an error where that is impossible),
         "autograd" (double backward), "finite_difference" (central differences of gradients, for models
-        without a second derivative) or "auto", which is "autograd" today.
+        without a second derivative), "native" (small dense networks, in C++; an error for any other
+        model) or "auto", which is "autograd" today.
     memory_budget
         Bytes that may be occupied between products; half of the memory that is free when the operator
         is made by default, 0 to keep nothing.
@@ -35,13 +39,14 @@ def hessian(
     TypeError
         If the objective is none.
     ValueError
-        If the engine is unknown or the budget negative.
+        If the engine is unknown or cannot differentiate the objective, or the budget is negative.
     """
     if not isinstance(objective, Objective):
         msg = f"hessian: objective must be an Objective, got {type(objective).__name__}"
         raise TypeError(msg)
-    if engine not in ("auto", "jets", "autograd", "finite_difference"):
-        msg = f"hessian: engine must be 'auto', 'jets', 'autograd' or 'finite_difference', got {engine!r}"
+    if engine not in _ENGINES:
+        names = ", ".join(map(repr, _ENGINES))
+        msg = f"hessian: engine must be one of {names}, got {engine!r}"
         raise ValueError(msg)
     if engine == "finite_difference":
         return FiniteDifferenceHessian(objective, memory_budget=memory_budget)
@@ -49,4 +54,6 @@ def hessian(
         from hesscope.curvature.jets.engine import JetsHessian  # importing fx takes half a second
 
         return JetsHessian(objective, memory_budget=memory_budget)
+    if engine == "native":
+        return NativeHessian(objective, memory_budget=memory_budget)
     return AutogradHessian(objective, memory_budget=memory_budget)

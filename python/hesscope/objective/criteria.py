@@ -79,6 +79,12 @@ def make_criterion(loss: Callable[..., Any]) -> Criterion:
     )
 
 
+def criterion_settings(loss: Callable[..., Any]) -> tuple[str | None, dict[str, Any]]:
+    """Return (name in ``torch.nn.functional`` or None if the mean is not understood, settings)."""
+    function, settings = _unwrap(loss)
+    return _family(function), settings
+
+
 def _unwrap(loss: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
     """Return the innermost callable and the settings it is called with."""
     bound: dict[str, Any] = {}

@@ -1,0 +1,72 @@
+"""Time products of engine="native" against vmap(jvp(grad)), K at once, in pairs, as ratios.
+
+    python benchmarks/python/native_products.py [--vectors 8] [--repeats 15] [--json FILE]
+
+Networks width-width-width-10 with tanh and a cross entropy, float32, all parameters.
+"""
+
+import sys
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, jvp, vmap
+
+from harness import arguments, interleaved, median_ratio, record
+from hesscope.curvature import hessian
+from hesscope.objective import Objective
+
+SIZES = ((16, 16), (32, 32), (64, 64), (128, 256))  # width, batch
+
+
+def nested(objective: Objective, data: tuple[Tensor, Tensor], vectors: Tensor) -> Tensor:
+    """Multiply as a user of torch.func does: [K, n] -> [K, n]."""
+    parameters = {name: p.detach() for name, p in objective.parameters.items()}
+
+    def loss(values: dict[str, Tensor]) -> Tensor:
+        return F.cross_entropy(functional_call(objective.model, values, (data[0],)), data[1])
+
+    def product(tangent: dict[str, Tensor]) -> dict[str, Tensor]:
+        return jvp(grad(loss), (parameters,), (tangent,))[1]
+
+    parts = {
+        name: vectors[:, part].view(-1, *parameters[name].shape) for name, part in objective.slices.items()
+    }
+    return torch.cat([x.flatten(1) for x in vmap(product)(parts).values()], dim=1)
+
+
+def main() -> None:
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--vectors", type=int, default=8)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    cases = []
+    for width, rows in SIZES:
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 10)
+        )
+        data = torch.randn(rows, width), torch.randint(0, 10, (rows,))
+        objective = Objective(model, nn.CrossEntropyLoss(), data)
+        native = hessian(objective, engine="native")
+        vectors = torch.randn(options.vectors, objective.n)
+        want = nested(objective, data, vectors)
+        error = float((native.rows(vectors) - want).norm() / want.norm())
+        if not error <= 256 * torch.finfo(torch.float32).eps:
+            sys.exit(f"width {width}: products are off by {error:.1e}")
+        seconds = interleaved(
+            {
+                "nested": lambda o=objective, d=data, v=vectors: nested(o, d, v),
+                "native": lambda h=native, v=vectors: h.rows(v),
+            },
+            options.repeats,
+        )
+        ratio = median_ratio(seconds["nested"], seconds["native"])
+        best = min(seconds["native"])
+        cases.append({"width": width, "batch": rows, "speedup": ratio, "best_ms": 1e3 * best})
+        sys.stdout.write(f"width {width}, batch {rows}: {ratio:.1f} times, {1e3 * best:.3f} ms at best\n")
+    record(options.json, {"job": "native_products", "vectors": options.vectors, "cases": cases})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+#include "math/activation.h"
+
+#include "backends/cpu/parallel.h"
+#include "kernels/activation_kernels.h"
+
+namespace hesscope::HESSCOPE_CPU_NAMESPACE {
+namespace {
+
+constexpr index_t kRowsPerTask = 16;
+constexpr index_t kSerialElements = 1024;  // of about 50 ns each
+
+template <typename F>
+void for_rows(const Context& ctx, index_t rows, index_t cols, const F& f) {
+  const int threads = rows * cols < kSerialElements ? 1 : ctx.num_threads;
+  cpu::parallel_for(threads, ceil_div(rows, kRowsPerTask), [&](index_t task) {
+    const index_t end = (task + 1) * kRowsPerTask < rows ? (task + 1) * kRowsPerTask : rows;
+    for (index_t b = task * kRowsPerTask; b < end; ++b) f(b);
+  });
+}
+
+template <typename T, typename F>
+void apply(const Context& ctx, MatrixView<const T> x, BatchView<T> out, const F& f) {
+  for_rows(ctx, x.rows, x.cols, [&](index_t b) {
+    for (index_t c = 0; c < x.cols; ++c) {
+      const Derivatives all = f(x.row(b)[c]);
+      for (index_t d = 0; d < out.batch; ++d) {
+        out.matrix(d).row(b)[c] = static_cast<T>(all.d[d]);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <typename T>
+void activation_derivatives(const Context& ctx, Activation f, MatrixView<const T> x,
+                            BatchView<T> out) {
+  switch (f) {
+    case Activation::identity:
+      return apply(ctx, x, out, [](double at) { return identity_derivatives(at); });
+    case Activation::relu:
+      return apply(ctx, x, out, [](double at) { return relu_derivatives(at); });
+    case Activation::tanh:
+      return apply(ctx, x, out, [](double at) { return tanh_derivatives(at); });
+    case Activation::sigmoid:
+      return apply(ctx, x, out, [](double at) { return sigmoid_derivatives(at); });
+    case Activation::gelu:
+      return apply(ctx, x, out, [](double at) { return gelu_derivatives(at); });
+    case Activation::gelu_tanh:
+      return apply(ctx, x, out, [](double at) { return gelu_tanh_derivatives(at); });
+    case Activation::silu:
+      return apply(ctx, x, out, [](double at) { return silu_derivatives(at); });
+    case Activation::softplus:
+      return apply(ctx, x, out, [](double at) { return softplus_derivatives(at); });
+  }
+}
+
+template <typename T>
+void softmax(const Context& ctx, MatrixView<const T> x, MatrixView<T> p, MatrixView<T> log_sum) {
+  for_rows(ctx, x.rows, x.cols, [&](index_t b) {
+    const T* row = x.row(b);
+    double largest = row[0], sum = 0;
+    for (index_t c = 1; c < x.cols; ++c) largest = row[c] > largest ? row[c] : largest;
+    for (index_t c = 0; c < x.cols; ++c) sum += exp(row[c] - largest);
+    for (index_t c = 0; c < x.cols; ++c) p.row(b)[c] = static_cast<T>(exp(row[c] - largest) / sum);
+    log_sum.row(b)[0] = static_cast<T>(largest + log(sum));
+  });
+}
+
+HESSCOPE_INSTANTIATE_ACTIVATION(float)
+HESSCOPE_INSTANTIATE_ACTIVATION(double)
+
+}  // namespace hesscope::HESSCOPE_CPU_NAMESPACE

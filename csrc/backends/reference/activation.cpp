@@ -1,0 +1,64 @@
+#include "math/activation.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/activation_kernels.h"
+
+namespace hesscope::reference {
+namespace {
+
+Derivatives evaluate(Activation f, double x) {
+  switch (f) {
+    case Activation::identity:
+      return identity_derivatives(x);
+    case Activation::relu:
+      return relu_derivatives(x);
+    case Activation::tanh:
+      return tanh_derivatives(x);
+    case Activation::sigmoid:
+      return sigmoid_derivatives(x);
+    case Activation::gelu:
+      return gelu_derivatives(x);
+    case Activation::gelu_tanh:
+      return gelu_tanh_derivatives(x);
+    case Activation::silu:
+      return silu_derivatives(x);
+    case Activation::softplus:
+      return softplus_derivatives(x);
+  }
+  return {};
+}
+
+}  // namespace
+
+template <typename T>
+void activation_derivatives(const Context&, Activation f, MatrixView<const T> x, BatchView<T> out) {
+  for (index_t b = 0; b < x.rows; ++b) {
+    for (index_t c = 0; c < x.cols; ++c) {
+      const Derivatives all = evaluate(f, x.row(b)[c]);
+      for (index_t d = 0; d < out.batch; ++d) {
+        out.matrix(d).row(b)[c] = static_cast<T>(all.d[d]);
+      }
+    }
+  }
+}
+
+template <typename T>
+void softmax(const Context&, MatrixView<const T> x, MatrixView<T> p, MatrixView<T> log_sum) {
+  for (index_t b = 0; b < x.rows; ++b) {
+    const T* row = x.row(b);
+    const long double largest = *std::max_element(row, row + x.cols);
+    long double sum = 0;
+    for (index_t c = 0; c < x.cols; ++c) sum += std::exp(row[c] - largest);
+    for (index_t c = 0; c < x.cols; ++c) {
+      p.row(b)[c] = static_cast<T>(std::exp(row[c] - largest) / sum);
+    }
+    log_sum.row(b)[0] = static_cast<T>(largest + std::log(sum));
+  }
+}
+
+HESSCOPE_INSTANTIATE_ACTIVATION(float)
+HESSCOPE_INSTANTIATE_ACTIVATION(double)
+
+}  // namespace hesscope::reference

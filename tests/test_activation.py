@@ -1,0 +1,121 @@
+"""activation_derivatives and softmax: against arbitrary precision, their contracts, and their messages."""
+
+from __future__ import annotations
+
+import mpmath
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hesscope import _ops
+
+EPS = torch.finfo(torch.float64).eps
+FORMULAS = {
+    "identity": lambda x: x,
+    "tanh": mpmath.tanh,
+    "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "gelu": lambda x: x * mpmath.ncdf(x),
+    "gelu_tanh": lambda x: (
+        x / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
+    ),
+    "silu": lambda x: x / (1 + mpmath.exp(-x)),
+    "softplus": lambda x: mpmath.log(1 + mpmath.exp(x)),
+}
+IN_TORCH = {
+    "identity": lambda x: x,
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "softplus": lambda x: F.softplus(x, threshold=1e9),
+}
+POINTS = [-9.0, -3.5, -1.0, -0.3, -1e-3, 0.0, 1e-9, 0.2, 0.7, 1.9, 4.0, 8.5]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_derivatives_are_those_of_the_formula(name, backend, device):
+    x = torch.tensor([POINTS], dtype=torch.float64, device=device)
+    got = _ops.activation_derivatives(name, x, backend=backend).cpu()[:, 0]
+    with mpmath.workdps(60):
+        want = torch.tensor(
+            [[float(mpmath.diff(FORMULAS[name], mpmath.mpf(at), d)) for at in POINTS] for d in range(4)],
+            dtype=torch.float64,
+        )
+    # Terms of up to x^4 times the largest derivative, a few roundings each; no cancellation below that.
+    size = (1 + x.cpu()[0].abs()) ** 2
+    assert ((got - want).abs() <= 16 * EPS * torch.maximum(size, want.abs())).all()
+
+
+@pytest.mark.parametrize("name", IN_TORCH)
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_values_are_torchs_and_orders_agree(name, order, dtype, backend, device, rng):
+    x = torch.randn(5, 40, generator=rng, dtype=torch.float64).to(device=device, dtype=dtype)[:, :37]
+    got = _ops.activation_derivatives(name, x, order=order, backend=backend)
+    assert got.shape == (order + 1, 5, 37)
+    assert torch.equal(got, _ops.activation_derivatives(name, x, backend=backend)[: order + 1])
+    want = IN_TORCH[name](x.double())
+    assert ((got[0].double() - want).abs() <= 8 * torch.finfo(dtype).eps * (1 + want.abs())).all()
+
+
+def test_relu_has_the_derivatives_of_its_half_lines(backend, device):
+    x = torch.tensor([[-2.0, 0.0, 3.0, -torch.inf]], device=device)
+    got = _ops.activation_derivatives("relu", x, backend=backend)[:, 0].tolist()
+    assert got == [[0, 0, 3, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 31, 33, 100])
+def test_softmax_is_that_of_float64(columns, dtype, backend, device, rng):
+    x = 5 * torch.randn(4, columns + 3, generator=rng, dtype=torch.float64)
+    x = x.to(device=device, dtype=dtype)[:, :columns]
+    p, log_sum = _ops.softmax(x, backend=backend)
+    want = x.double().softmax(1)
+    eps = torch.finfo(dtype).eps
+    assert ((p.double() - want).abs() <= (eps + 2 * (columns + 40) * EPS) * want).all()
+    want = x.double().logsumexp(1, keepdim=True)
+    assert ((log_sum.double() - want).abs() <= 2 * eps * (want.abs() + 1)).all()
+
+
+def test_softmax_of_huge_entries_is_finite(backend, device):
+    p, log_sum = _ops.softmax(torch.tensor([[1e30, 1e30, -1e30]], device=device), backend=backend)
+    assert p.tolist() == [[0.5, 0.5, 0]]
+    assert log_sum.item() == torch.tensor(1e30).item()
+
+
+def test_nan_poisons_its_own_row_only(backend, device):
+    x = torch.zeros(3, 5, device=device)
+    x[1, 2] = torch.nan
+    p, log_sum = _ops.softmax(x, backend=backend)
+    assert p.isnan().any(1).tolist() == log_sum[:, 0].isnan().tolist() == [False, True, False]
+    for name in IN_TORCH:
+        got = _ops.activation_derivatives(name, x, order=1, backend=backend)
+        assert got[0].isnan().sum() == 1, name
+
+
+def test_empty_problems_are_legal(backend, device):
+    x = torch.ones(0, 3, device=device)
+    assert _ops.activation_derivatives("tanh", x, backend=backend).shape == (4, 0, 3)
+    assert _ops.softmax(x, backend=backend)[0].shape == (0, 3)
+
+
+def test_messages_name_the_arguments(backend, device):
+    x = torch.ones(2, 3, device=device)
+    with pytest.raises(ValueError, match=r"the activation must be one of identity, relu, .*; got mish"):
+        _ops.activation_derivatives("mish", x, backend=backend)
+    with pytest.raises(
+        ValueError, match=r"activation_derivatives: out must hold 1 to 4 derivatives, got out \[5,"
+    ):
+        _ops.activation_derivatives("tanh", x, order=4, backend=backend)
+    with pytest.raises(
+        TypeError, match=r"activation_derivatives: x must be float32 or float64, got x .* int64"
+    ):
+        _ops.activation_derivatives("tanh", x.long(), backend=backend)
+    with pytest.raises(ValueError, match=r"softmax: x must have at least one column, got x \[2, 0\]"):
+        _ops.softmax(x[:, :0], backend=backend)
+
+
+def test_torch_operator_contract(device):
+    x = torch.randn(2, 3, device=device)
+    torch.library.opcheck(torch.ops.hesscope.activation_derivatives, ("tanh", x, 2))
+    torch.library.opcheck(torch.ops.hesscope.softmax, (x,))
