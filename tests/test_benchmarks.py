@@ -18,7 +18,7 @@ from hesscope import _ops
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = ["density", "hadamard", "lanczos", "orthogonalize", "probes", "sparse", "tridiagonal", "slq"]
+FAMILIES = ["density", "gram", "hadamard", "lanczos", "orthogonalize", "probes", "sparse", "tridiagonal", "slq"]
 
 
 @pytest.fixture

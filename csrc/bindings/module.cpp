@@ -9,6 +9,7 @@ namespace hesscope {
 
 void bind_density(py::module_& m);
 void bind_elementary(py::module_& m);
+void bind_gram(py::module_& m);
 void bind_hadamard(py::module_& m);
 void bind_lanczos(py::module_& m);
 void bind_orthogonalize(py::module_& m);
@@ -25,6 +26,7 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_call(m);
   hesscope::bind_density(m);
   hesscope::bind_elementary(m);
+  hesscope::bind_gram(m);
   hesscope::bind_hadamard(m);
   hesscope::bind_lanczos(m);
   hesscope::bind_orthogonalize(m);

@@ -7,6 +7,7 @@ dtypes and devices are validated in C++, once.
 
 from hesscope._core import build_info
 from hesscope._ops.density import smoothed_cdf, smoothed_density
+from hesscope._ops.gram import gram
 from hesscope._ops.hadamard import walsh_hadamard
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
@@ -21,6 +22,7 @@ __all__ = [
     "csr_check",
     "csr_matvec",
     "csr_matvec_workspace_bytes",
+    "gram",
     "lanczos_update",
     "multi_axpy",
     "multi_dot",
