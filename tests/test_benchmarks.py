@@ -18,7 +18,8 @@ from hesscope import _ops
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = ["density", "gram", "hadamard", "lanczos", "orthogonalize", "probes", "sparse", "tridiagonal", "slq"]
+FAMILIES = ["density", "gram", "hadamard", "lanczos", "orthogonalize", "probes", "sparse", "tridiagonal"]
+FAMILIES += ["slq"]
 
 
 @pytest.fixture

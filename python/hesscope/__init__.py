@@ -2,6 +2,7 @@
 
 from hesscope._ops import build_info
 from hesscope.curvature import hessian
+from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.objective import Objective
 from hesscope.operators import SymmetricOperator, from_function, from_matrix, from_scipy, scaled, shifted
@@ -20,6 +21,7 @@ __version__: str = build_info()["version"]
 
 __all__ = [
     "Band",
+    "BasisPlan",
     "Eigenpairs",
     "Estimate",
     "Objective",
@@ -37,6 +39,7 @@ __all__ = [
     "hessian",
     "load",
     "participation",
+    "plan_basis",
     "resume",
     "scaled",
     "shifted",

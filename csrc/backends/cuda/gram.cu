@@ -40,12 +40,12 @@ __global__ void __launch_bounds__(kThreads)
     W y[kTile][kStep];
 #pragma unroll
     for (int s = 0; s < kTile; ++s) {
-      load_elements<kAligned>(w.row(min(j0 + s, w.rows - 1)), c, end, y[s]);
+      load_elements<kAligned>(w.data + min(j0 + s, w.rows - 1) * w.ld, c, end, y[s]);
     }
 #pragma unroll
     for (int r = 0; r < kTile; ++r) {
       Q x[kStep];
-      load_elements<kAligned>(q.row(min(i0 + r, q.rows - 1)), c, end, x);
+      load_elements<kAligned>(q.data + min(i0 + r, q.rows - 1) * q.ld, c, end, x);
 #pragma unroll
       for (int s = 0; s < kTile; ++s) {
 #pragma unroll
@@ -81,8 +81,8 @@ __global__ void __launch_bounds__(kFinishThreads)
   for (index_t p = threadIdx.x; p < panels; p += kFinishThreads) sum += panel[p];
   sum = block_sum<kFinishThreads>(sum);
   if (threadIdx.x == 0) {
-    out.row(i)[j] = sum;
-    if (symmetric) out.row(j)[i] = sum;
+    out.data[i * out.ld + j] = sum;
+    if (symmetric) out.data[j * out.ld + i] = sum;
   }
 }
 

@@ -97,7 +97,7 @@ def _add_density(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_run_options(command, Path("hesscope-density"))
     command.add_argument(
         "--reorthogonalize",
-        choices=("none", "full"),
+        choices=("none", "full", "selective"),
         default="none",
         help="'full' keeps M vectors in memory, so that every eigenvalue appears once (default: none, right "
         "for densities)",

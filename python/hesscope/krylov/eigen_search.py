@@ -129,7 +129,7 @@ class Search:
         basis, k = self.basis, self.settings.k
         if basis.full:
             # Half of the free rows keep what is known beyond the wanted pairs: measured best or near best.
-            room = basis.rows.shape[0] - 2 * basis.pending - k
+            room = basis.capacity + basis.block - 2 * basis.pending - k
             kept = min(k + max(room // 2, 0), basis.length - 1)
             values, _, residuals = basis.ritz()
             wanted = self._wanted(values)

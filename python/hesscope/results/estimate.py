@@ -18,6 +18,10 @@ class Status(enum.Enum):
     MAX_PRODUCTS = "The limit on products was reached before every quantity reached its tolerance."
     NOISE_FLOOR = "Products with H are too noisy to go on: the error left is noise, not convergence."
     OPERATOR_FAILED = "A product raised an error. What was computed before is valid and can be resumed."
+    STORAGE_FAILED = (
+        "The storage of the basis failed: the disk may be full. What was computed before is valid and can be "
+        "resumed."
+    )
     INTERRUPTED = "Stopped by the user. What was computed is valid and can be resumed."
     NONFINITE_OPERATOR = (
         "The operator returned NaN or inf. Check the loss at these parameters, or compute the products in "

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hesscope import _checks
 from hesscope.krylov import memory
+from hesscope.krylov.basis_plan import BASES, BasisPlan, plan_basis
 from hesscope.krylov.lanczos import LanczosRun, lanczos
 from hesscope.krylov.recurrence import Recurrence, from_probes
 from hesscope.operators.base import SymmetricOperator
@@ -21,6 +22,7 @@ from hesscope.spectrum.bounds import random_start_bounds
 from hesscope.spectrum.result import SpectralDensity
 
 WINDOW = 10  # steps over which the error bound must have settled
+REORTHOGONALIZE = ("none", "full", "selective")
 _WHERE = "spectral_density"
 
 
@@ -36,6 +38,8 @@ def spectral_density(
     bounds: tuple[float, float] | None = None,
     progress: bool = False,
     keep_state: bool = False,
+    basis: str | None = None,
+    memory_budget: int | None = None,
 ) -> SpectralDensity:
     """Estimate the distribution of the eigenvalues by stochastic Lanczos quadrature.
 
@@ -52,7 +56,9 @@ def spectral_density(
         Of the probes: the same seed, the same probes, on every device.
     reorthogonalize
         "none" is right for densities, traces and counts: rounding duplicates nodes and splits their weight,
-        but adds none. "full" keeps every Lanczos vector, so that each eigenvalue appears once.
+        but adds none. "full" keeps every Lanczos vector and projects every step on them, so that each
+        eigenvalue appears once; "selective" projects where orthogonality would fall below sqrt(eps), which
+        is enough for that, in a fraction of the steps.
     distribution
         "rademacher" (smaller variance) or "gaussian".
     tol
@@ -64,6 +70,9 @@ def spectral_density(
         Show a bar on stderr.
     keep_state
         Keep 2n numbers a probe, so that ``resume`` can add steps without repeating products.
+    basis, memory_budget
+        Where the vectors are kept with "full" and "selective", and the bytes they may take: see
+        :func:`hesscope.plan_basis`, which says beforehand what this run will do.
 
     Returns
     -------
@@ -76,14 +85,16 @@ def spectral_density(
     TypeError, ValueError
         If an argument has the wrong type or value, or the very first product is NaN or infinite.
     MemoryError
-        If the vectors cannot fit the free memory; raised before any product.
+        If the vectors cannot fit the memory or the disk; raised before any product.
     RunFailed
-        If a product raises an error, or the weights or the data behind the operator change, after the
-        first step. Its ``partial`` is the SpectralDensity of the steps before.
+        If a product raises an error, the weights or the data behind the operator change, or the disk that
+        holds the vectors fails, after the first step. Its ``partial`` is the SpectralDensity of the steps
+        before.
 
     Notes
     -----
-    ``num_probes * num_steps`` products; 3 vectors of length n a probe, and num_steps more with "full".
+    ``num_probes * num_steps`` products; 3 vectors of length n a probe, and num_steps more with "full" and
+    "selective".
 
     References
     ----------
@@ -91,11 +102,19 @@ def spectral_density(
     reorthogonalisation: Greenbaum (1989), Knizhnerman (1996).
     """
     settings = _settings(operator, num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds)
-    if keep_state and reorthogonalize == "full":
+    if keep_state and reorthogonalize != "none":
         msg = (
-            f"{_WHERE}: keep_state must be False with reorthogonalize='full', whose state is the whole basis"
+            f"{_WHERE}: keep_state must be False with reorthogonalize={reorthogonalize!r}, whose state is "
+            "the whole basis"
         )
         raise ValueError(msg)
+    if basis is not None:
+        settings["basis"] = _checks.choice(_WHERE, "basis", basis, BASES)
+        if reorthogonalize == "none":
+            msg = f"{_WHERE}: basis must be None with reorthogonalize='none', which keeps none, got {basis!r}"
+            raise ValueError(msg)
+    if memory_budget is not None:
+        settings["memory_budget"] = _checks.integer(_WHERE, "memory_budget", memory_budget, least=1)
     density = measure(operator, settings, progress=progress, keep_state=keep_state)
     report(density)
     return density
@@ -111,9 +130,8 @@ def measure(
 ) -> SpectralDensity:
     """Run with checked settings, probes ``first_probe`` to ``first_probe + num_probes``."""
     n, k = operator.shape[0], settings["num_probes"]
-    steps, basis = min(settings["num_steps"], n), settings["reorthogonalize"] == "full"
-    needed = memory.run_bytes(k, steps, n, operator.dtype, basis=basis)
-    memory.check(_WHERE, needed, operator.device, basis=basis)
+    steps = min(settings["num_steps"], n)
+    needed, plan = _memory(operator, settings, steps)
     began, products = time.perf_counter(), operator.products
     start = from_probes(
         k,
@@ -135,6 +153,8 @@ def measure(
             seconds=time.perf_counter() - began,
             memory_bytes=needed,
             orthogonality=run.orthogonality,
+            projections=run.projections,
+            basis=None if plan is None else plan.reason,
             settings=settings,
             operator=operator.description(),
             state=state,
@@ -146,6 +166,7 @@ def measure(
             start,
             num_steps=steps,
             reorthogonalize=settings["reorthogonalize"],
+            plan=plan,
             converged=settled(settings, n),
             progress=progress,
         )
@@ -157,6 +178,28 @@ def measure(
         msg = f"{_WHERE}: operator must return finite products, but the first is not. {run.status.value}"
         raise ValueError(msg)
     return result(run, start if keep_state and run.status is not Status.NONFINITE_OPERATOR else None)
+
+
+def _memory(
+    operator: SymmetricOperator, settings: dict[str, Any], steps: int
+) -> tuple[int, BasisPlan | None]:
+    """Return the bytes a run keeps on the device and where its basis goes, or raise MemoryError."""
+    n, k, budget = operator.shape[0], settings["num_probes"], settings.get("memory_budget")
+    if settings["reorthogonalize"] == "none":
+        needed = memory.run_bytes(k, steps, n, operator.dtype)
+        memory.check(_WHERE, needed, operator.device, budget=budget)
+        return needed, None
+    plan = plan_basis(
+        n,
+        k * steps,
+        dtype=operator.dtype,
+        device=operator.device,
+        working_vectors=memory.VECTORS * k,
+        basis=settings.get("basis"),
+        memory_budget=budget,
+        where=_WHERE,
+    )
+    return plan.device_bytes + 2 * 8 * k * steps, plan
 
 
 def settled(settings: dict[str, Any], n: int) -> Callable[[Tensor, Tensor], bool] | None:
@@ -218,7 +261,7 @@ def _settings(
         "num_probes": _checks.integer(_WHERE, "num_probes", num_probes, least=1, below=2**32),
         "num_steps": _checks.integer(_WHERE, "num_steps", num_steps, least=1),
         "seed": _checks.integer(_WHERE, "seed", seed),
-        "reorthogonalize": _checks.choice(_WHERE, "reorthogonalize", reorthogonalize, ("none", "full")),
+        "reorthogonalize": _checks.choice(_WHERE, "reorthogonalize", reorthogonalize, REORTHOGONALIZE),
         "distribution": _checks.choice(_WHERE, "distribution", distribution, ("rademacher", "gaussian")),
         "tol": None if tol is None else _tolerance(tol),
         "bounds": None if bounds is None else _bounds(bounds),

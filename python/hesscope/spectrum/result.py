@@ -41,13 +41,18 @@ class SpectralDensity:
     memory_bytes
         Bytes of vectors that the run kept at its peak, beside what the operator itself needs.
     orthogonality
-        Largest ``|q_i . q_j - delta_ij|`` of the Lanczos vectors with ``reorthogonalize="full"``, else None.
+        Largest ``|q_i . q_j - delta_ij|`` of the Lanczos vectors with ``reorthogonalize="full"`` or
+        "selective", measured at the end; else None.
     settings
         The arguments: num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds.
     operator
         What the operator says about itself.
     state
         The vectors to continue from with more steps, or None.
+    projections
+        Steps in which the vectors were projected on those before.
+    basis
+        Where the vectors were kept and why, in a sentence; None without reorthogonalisation.
     """
 
     alpha: Tensor
@@ -61,6 +66,8 @@ class SpectralDensity:
     settings: Mapping[str, Any]
     operator: Mapping[str, Any]
     state: Recurrence | None = field(default=None, repr=False)
+    projections: int = 0
+    basis: str | None = None
 
     @cached_property
     def quadrature(self) -> quadrature.Quadrature:
