@@ -95,7 +95,11 @@ def lanczos(
     """
     run = _Run(operator, recurrence, num_steps, reorthogonalize, converged, plan)
     label = f"Lanczos, {recurrence.v.shape[0]} probes"
-    with deferred_interrupt() as interruption, progress_bar(label, num_steps, shown=progress) as bar:
+    with (
+        contextlib.closing(run),
+        deferred_interrupt() as interruption,
+        progress_bar(label, num_steps, shown=progress) as bar,
+    ):
         for done in range(1, num_steps + 1):
             with run.keeping(done - 1):
                 run.step(done - 1)
@@ -104,7 +108,7 @@ def lanczos(
                 run.look(done, interrupted=interruption.requested)
             if run.status is not None:
                 break
-    return run.result()
+        return run.result()
 
 
 class _Run:
@@ -174,6 +178,11 @@ class _Run:
         msg = f"lanczos: {what}. The {self.steps} steps before are in this error's `partial`"
         raise RunFailed(msg, self.result()) from cause
 
+    def close(self) -> None:
+        """Give the basis back."""
+        if self.basis is not None:
+            self.basis.rows.close()
+
     def look(self, done: int, *, interrupted: bool) -> None:
         """Let the host look at the first ``done`` steps and decide whether to stop."""
         if self.operator.fingerprint() != self.fingerprint:
@@ -198,11 +207,10 @@ class _Run:
             self.status = Status.CONVERGED
 
     def result(self) -> LanczosRun:
-        """Return what was computed, and give the basis back."""
+        """Return what was computed."""
         orthogonality, projections = None, 0
         if self.basis is not None:
             orthogonality, projections = self.basis.orthogonality(), self.basis.projections
-            self.basis.rows.close()
         return LanczosRun(
             self.alpha[:, : self.steps].cpu().contiguous(),
             self.beta[:, : self.steps].cpu().contiguous(),

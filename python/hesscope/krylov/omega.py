@@ -45,8 +45,8 @@ class OmegaRecurrence:
         self._alpha[:, j], self._beta[:, j] = alpha, beta
         following, size = self._next(j)
         living = beta > 0
-        # The next step multiplies what is lost by |H| / beta. Where couplings are small, that can take it from
-        # below sqrt(eps) to everything at once: so its outcome is limited, too.
+        # The next step multiplies what is lost by |H| / beta. Where couplings are small, that can take it
+        # from below sqrt(eps) to everything at once: so its outcome is limited, too.
         now = following[:, : j + 1].abs().amax(dim=1)
         soon = now * size[:, 0] / beta
         lost = bool(((now > self.level) | (soon > self.level**0.5))[living].any())
@@ -62,7 +62,7 @@ class OmegaRecurrence:
         self._alpha[:, self._j - 1], self._beta[:, self._j - 1] = alpha, beta
 
     def _next(self, j: int) -> tuple[Tensor, Tensor]:
-        """Return the estimates of ``q_(j+1)`` with ``q_0 ... q_(j+1)``, ``[K, m + 1]``, and |H| ``[K, 1]``."""
+        """Return the estimates for ``q_(j+1)``, ``[K, m + 1]``, and the norm of H, ``[K, 1]``."""
         a, b, now, before = self._alpha, self._beta, self._omega, self._before
         beta = b[:, j].clamp(min=torch.finfo(torch.float64).tiny)[:, None]
         out = torch.zeros_like(now)

@@ -70,7 +70,7 @@ class ThickRestartBasis:
         # The recurrence itself is in the dtype of the operator, whatever the rows are stored in: the pending
         # rows, the last ones that went into the basis, and room for the next.
         self.front = aligned_rows(0, n, dtype=dtype, device=device)
-        self._recent, self._spare = self.front, self.front
+        self.recent, self._spare = self.front, self.front
         self.matrix = torch.zeros(capacity, capacity, dtype=torch.float64)
         self.coupling = torch.zeros(0, 0, dtype=torch.float64)  # [pending, length]
         self.length = 0
@@ -79,6 +79,7 @@ class ThickRestartBasis:
         self.neglected = 0.0  # size of the couplings dropped so far: what residuals may lack
         self.defects = [0.0, 0]  # sum of squares and number of q'Hp - p'Hq seen before any were dropped
         self.next_probe = 0
+        self.turning = False  # rows are being rotated: if that fails, they mean nothing
         self._eps = torch.finfo(dtype).eps
 
     @property
@@ -128,7 +129,7 @@ class ThickRestartBasis:
         self.matrix[begin:end, begin:end] = (square + square.T) / 2
         self.norm = max(self.norm, float(square.diagonal().abs().max()))
         within = self._orthonormalize(fresh, end)
-        self.front, self._recent, self._spare = fresh[: within.shape[0]], pending, self._recent
+        self.front, self.recent, self._spare = fresh[: within.shape[0]], pending, self.recent
         self.coupling = torch.zeros(within.shape[0], end, dtype=torch.float64)
         self.coupling[:, begin:] = within
         self.length = end
@@ -143,11 +144,11 @@ class ThickRestartBasis:
         should be, so that one pass of Gram-Schmidt cleans it; and it is subtracted with rows that were not
         rounded to a storage.
         """
-        device, recent = fresh.device, self._recent.shape[0]
+        device, recent = fresh.device, self.recent.shape[0]
         known, far = self.coupling.to(device), self.length - recent
         if far and bool(self.coupling[:, :far].any()):
             self.store.axpy(known[:, :far].contiguous(), fresh)
-        before, now = (rows.expand(fresh.shape[0], -1, -1) for rows in (self._recent, self.front))
+        before, now = (rows.expand(fresh.shape[0], -1, -1) for rows in (self.recent, self.front))
         _ops.multi_axpy(before, known[:, far:].contiguous(), fresh, scale=-1.0)
         square = _ops.multi_dot(now, fresh)
         _ops.multi_axpy(now, square, fresh, scale=-1.0)
@@ -223,9 +224,11 @@ class ThickRestartBasis:
             combine(useful.T.contiguous(), self.front, out=self.front[: useful.shape[1]])
             self.front = self.front[: useful.shape[1]]
             coupling = useful.T @ coupling
+        self.turning = True
         self.store.combine(vectors[:, kept].T.contiguous(), None)
         self.store.normalize(count)
-        self._recent = self._recent[:0]
+        self.turning = False
+        self.recent = self.recent[:0]
         self.matrix.zero_()
         self.matrix[:count, :count] = torch.diag(values[kept])
         self.coupling, self.length = coupling[:, kept].contiguous(), count
@@ -246,7 +249,7 @@ class ThickRestartBasis:
         """
         j, images = vectors.shape[0], products.clone(memory_format=torch.contiguous_format)
         self.store.put(0, vectors)
-        self._recent = self._recent[:0]
+        self.recent = self.recent[:0]
         self.length, self.coupling = j, torch.zeros(0, j, dtype=torch.float64)
         square = orthogonalize(self.store, images, j).cpu()
         if not bool(square.isfinite().all()):
@@ -261,7 +264,10 @@ class ThickRestartBasis:
         squares, directions = torch.linalg.eigh((gram + gram.T) / 2)  # of the residuals, ascending
         least = max(negligible, BREAKDOWN_ROUNDINGS * self._eps) * self.norm
         self.neglected = least
-        p = min(int((squares > least**2).sum()), (self.capacity + self.block - j) // 2)
+        found = int((squares > least**2).sum())
+        p = min(found, self.capacity - j)
+        if p < found:
+            self.neglected = max(least, float(squares.flip(0)[p].sqrt()))
         fresh = self._room(p)
         kept = 0
         if p:
