@@ -1,3 +1,7 @@
+#include <cstdint>
+#include <cstring>
+
+#include "backends/cpu/lanes.h"
 #include "backends/cpu/parallel.h"
 #include "kernels/gram_kernels.h"
 #include "kernels/workspace.h"
@@ -15,39 +19,50 @@ constexpr index_t kChunk = 512;
 // Below this many products waking a thread costs more than it saves.
 constexpr index_t kSerialProducts = index_t{1} << 16;
 
+using Wide = Lanes<double, kLanes>;
+
+/// to[lane] = from[lane], widened.
+inline void load_wide(Wide& to, const double* from) { load_lanes(to, from); }
+
+inline void load_wide(Wide& to, const float* from) {
+  Lanes<float, kLanes> narrow;
+  load_lanes(narrow, from);
+  to = __builtin_convertvector(narrow, Wide);
+}
+
+inline void load_wide(Wide& to, const bfloat16* from) {
+  Lanes<std::uint16_t, kLanes> half;
+  load_lanes(half, from);
+  const auto bits = __builtin_convertvector(half, Lanes<std::uint32_t, kLanes>) << 16;
+  Lanes<float, kLanes> narrow;
+  std::memcpy(&narrow, &bits, sizeof(narrow));
+  to = __builtin_convertvector(narrow, Wide);
+}
+
 /// sum[r, s] += <q[r], w[s]> over `count` columns: interleaved chains, then added pairwise.
 template <int kQ, int kW, typename Q, typename W>
 void add_tile(const Q* q, index_t q_ld,               // [kQ, count], row stride q_ld
               const W* w, index_t w_ld,               // [kW, count], row stride w_ld
               index_t count, double* sum, index_t ld  // [kQ, kW], row stride ld
 ) {
-  double chain[kQ][kW][kLanes] = {};
+  Wide chain[kQ][kW] = {};
   index_t c = 0;
   for (; c + kLanes <= count; c += kLanes) {
-    double x[kQ][kLanes], y[kW][kLanes];
+    Wide y[kW];
+    for (int s = 0; s < kW; ++s) load_wide(y[s], w + s * w_ld + c);
     for (int r = 0; r < kQ; ++r) {
-      for (int lane = 0; lane < kLanes; ++lane) x[r][lane] = widen(q[r * q_ld + c + lane]);
-    }
-    for (int s = 0; s < kW; ++s) {
-      for (int lane = 0; lane < kLanes; ++lane) y[s][lane] = widen(w[s * w_ld + c + lane]);
-    }
-    for (int r = 0; r < kQ; ++r) {
-      for (int s = 0; s < kW; ++s) {
-        for (int lane = 0; lane < kLanes; ++lane) chain[r][s][lane] += x[r][lane] * y[s][lane];
-      }
-    }
-  }
-  for (int lane = 0; c + lane < count; ++lane) {
-    for (int r = 0; r < kQ; ++r) {
-      for (int s = 0; s < kW; ++s) {
-        chain[r][s][lane] =
-            mul_add(q[r * q_ld + c + lane], w[s * w_ld + c + lane], chain[r][s][lane]);
-      }
+      Wide x;
+      load_wide(x, q + r * q_ld + c);
+      for (int s = 0; s < kW; ++s) chain[r][s] += x * y[s];
     }
   }
   for (int r = 0; r < kQ; ++r) {
     for (int s = 0; s < kW; ++s) {
-      double* part = chain[r][s];
+      double part[kLanes];
+      store_lanes(part, chain[r][s]);
+      for (int lane = 0; c + lane < count; ++lane) {
+        part[lane] = mul_add(q[r * q_ld + c + lane], w[s * w_ld + c + lane], part[lane]);
+      }
       for (int width = kLanes / 2; width > 0; width /= 2) {
         for (int lane = 0; lane < width; ++lane) part[lane] += part[lane + width];
       }
