@@ -2,11 +2,11 @@
 of hessian-eigenthings and curvlinops.
 
 The job: k = 10 largest eigenpairs with |H x - value x| <= tol |value|, on the multilayer perceptron, the
-CNN and the GPT of jets_products.py. SciPy's eigsh (ARPACK) and PRIMME, where it is installed, run on our operator,
-so that products compare; hessian-eigenthings (its Lanczos, with the number of steps that first reaches the
-residuals, found beforehand) and curvlinops (its operator in eigsh) run on their own. All must agree on the
-values, and the residuals are measured with our operator. Products that check for missed pairs and measure
-residuals are counted apart.
+CNN and the GPT of jets_products.py. SciPy's eigsh (ARPACK) and PRIMME, where it is installed, run on our
+operator, so that products compare; hessian-eigenthings (its Lanczos, with the number of steps that first
+reaches the residuals, found beforehand) and curvlinops (its operator in eigsh) run on their own. All must
+agree on the values, and the residuals are measured with our operator. Products that check for missed pairs
+and measure residuals are counted apart.
 
     python benchmarks/python/eigenpairs_vs_peers.py [--case mlp] [--k 10] [--tol 1e-4] [--json FILE]
 """
