@@ -2,7 +2,7 @@
 
 The job: m steps on vectors of length n, float32, H a diagonal matrix, so that the time is that of the basis.
 hessian-eigenthings projects out one vector after the other; it is not a dependency, and takes part where it
-is installed. Every way must find the same Ritz values and an orthogonal basis before it is timed. The speed
+is installed. Every way must find the outliers, and ours an orthogonal basis, before it is timed. The speed
 is also given as a share of the copy bandwidth, measured in turn: a step j reads its j vectors twice.
 
     python benchmarks/python/orthogonalization.py [--n 10000000] [--steps 100] [--json FILE]
@@ -21,6 +21,7 @@ import hesscope as hs
 from harness import arguments, interleaved, median_ratio, record
 from hesscope.krylov.recurrence import from_probes
 
+PEER = "hessian-eigenthings"
 Job = Callable[[], Tensor]  # Ritz values, ascending
 
 
@@ -60,14 +61,14 @@ def eigenthings_job(values: Tensor, steps: int) -> Job:
 
 
 def verify(jobs: dict[str, Job], steps: int) -> dict[str, float]:
-    """All must agree on the outermost Ritz values; ours must be as orthogonal as they claim."""
-    nodes = {name: job() for name, job in jobs.items()}
-    want = nodes["full"]
-    size = float(want.abs().max())
-    for name, found in nodes.items():
-        error = float((found[-10:] - want[-10:]).abs().max()) / size
-        if error > 1e-3:
-            msg = f"{name} disagrees about the ten largest Ritz values by {error:.1e}"
+    """All must find the ten outliers; ours must be as orthogonal as they claim."""
+    outliers = torch.linspace(1, 3, 10).double()  # all have converged after 100 steps
+    for name, job in jobs.items():
+        error = float((job()[-10:].double() - outliers).abs().max()) / 3
+        print(f"{name}: the ten largest Ritz values are off by {error:.1e} of the largest")
+        allowed = 1e-2 if name == PEER else 1e-4  # sums in float32 cost the peer 3e-3 at n = 1e7
+        if error > allowed:
+            msg = f"{name} is wrong about the ten largest eigenvalues by {error:.1e}"
             raise SystemExit(msg)
     eps = torch.finfo(torch.float32).eps
     orthogonality = {
@@ -95,7 +96,7 @@ def main() -> None:
         "bfloat16": hesscope_job(values, steps, reorthogonalize="full", basis="bfloat16"),
     }
     if importlib.util.find_spec("hessian_eigenthings") is not None:
-        jobs["hessian-eigenthings"] = eigenthings_job(values, steps)
+        jobs[PEER] = eigenthings_job(values, steps)
     else:
         print("hessian-eigenthings: not installed, left out")
     orthogonality = verify(jobs, steps)
