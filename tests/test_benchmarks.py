@@ -22,6 +22,7 @@ FAMILIES = [
     "contract3",
     "density",
     "gemm",
+    "gram",
     "hadamard",
     "lanczos",
     "orthogonalize",

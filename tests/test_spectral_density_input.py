@@ -15,7 +15,11 @@ BAD = [
     ({"num_steps": 0}, ValueError, "num_steps must be at least 1, got 0"),
     ({"num_steps": True}, TypeError, "num_steps must be an integer, got bool"),
     ({"seed": -1}, ValueError, "seed must be at least 0"),
-    ({"reorthogonalize": "maybe"}, ValueError, "reorthogonalize must be one of 'none', 'full', got 'maybe'"),
+    (
+        {"reorthogonalize": "maybe"},
+        ValueError,
+        "reorthogonalize must be one of 'none', 'full', 'sel",
+    ),
     ({"distribution": "cauchy"}, ValueError, "distribution must be one of 'rademacher', 'gaussian'"),
     ({"tol": 0.0}, ValueError, "tol must be positive"),
     ({"tol": math.nan}, ValueError, "tol must not be NaN"),

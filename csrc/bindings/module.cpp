@@ -13,6 +13,7 @@ void bind_density(py::module_& m);
 void bind_elementary(py::module_& m);
 void bind_factor_sum(py::module_& m);
 void bind_gemm(py::module_& m);
+void bind_gram(py::module_& m);
 void bind_hadamard(py::module_& m);
 void bind_lanczos(py::module_& m);
 void bind_mlp(py::module_& m);
@@ -36,6 +37,7 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_elementary(m);
   hesscope::bind_factor_sum(m);
   hesscope::bind_gemm(m);
+  hesscope::bind_gram(m);
   hesscope::bind_hadamard(m);
   hesscope::bind_lanczos(m);
   hesscope::bind_mlp(m);

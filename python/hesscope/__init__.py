@@ -2,6 +2,7 @@
 
 from hesscope._ops import build_info
 from hesscope.curvature import fisher, ggn, gradient_covariance, hessian
+from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.krylov.low_rank import low_rank_inverse
 from hesscope.krylov.solve import solve
@@ -49,6 +50,7 @@ __version__: str = build_info()["version"]
 
 __all__ = [
     "Band",
+    "BasisPlan",
     "Eigenpairs",
     "Estimate",
     "LogDeterminant",
@@ -82,6 +84,7 @@ __all__ = [
     "nuclear_norm",
     "parameter_groups",
     "participation",
+    "plan_basis",
     "resume",
     "scaled",
     "shifted",

@@ -11,6 +11,7 @@ from hesscope._ops.contract3 import contract3, contract3_scalar, higher_order_po
 from hesscope._ops.density import smoothed_cdf, smoothed_density
 from hesscope._ops.factor_sum import factor_sum
 from hesscope._ops.gemm import gemm
+from hesscope._ops.gram import gram
 from hesscope._ops.hadamard import walsh_hadamard
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.mlp import MlpObjective
@@ -34,6 +35,7 @@ __all__ = [
     "csr_matvec_workspace_bytes",
     "factor_sum",
     "gemm",
+    "gram",
     "higher_order_power",
     "lanczos_update",
     "multi_axpy",

@@ -103,7 +103,7 @@ def _add_density(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     command.add_argument(
         "--reorthogonalize",
-        choices=("none", "full"),
+        choices=("none", "full", "selective"),
         default="none",
         help="'full' keeps M vectors in memory, so that every eigenvalue appears once (default: none, right "
         "for densities)",

@@ -1,4 +1,4 @@
-"""Lanczos vectors kept in memory, for full reorthogonalisation."""
+"""The Lanczos vectors of K recurrences, and reorthogonalisation against them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,51 @@ import torch
 from torch import Tensor
 
 from hesscope import _ops
-from hesscope.krylov.recurrence import Recurrence, aligned_rows, squared_norms
+from hesscope.krylov.basis_plan import BasisPlan
+from hesscope.krylov.omega import OmegaRecurrence
+from hesscope.krylov.orthonormal import orthogonalize
+from hesscope.krylov.recurrence import Recurrence, squared_norms
+from hesscope.krylov.rows import MemoryRows, Rows
 
 _STATE = _ops.LanczosState
 
 
 class Basis:
-    """The normalised Lanczos vectors of K recurrences: ``[K, m, n]``, in the dtype of the vectors.
+    """The normalised Lanczos vectors of K recurrences.
 
-    Orthogonalises by classical Gram-Schmidt applied twice, each projection reading the basis once
-    (Giraud, Langou, Rozložník and van den Eshof 2005).
+    Orthogonalises by classical Gram-Schmidt: the recurrence has subtracted the large components, so that one
+    pass leaves rounding, and where it does not, there is a second (Daniel, Gragg, Kaufman and Stewart 1976;
+    Giraud, Langou, Rozloznik and van den Eshof 2005). A pass reads the basis twice.
+
+    Parameters
+    ----------
+    num_steps
+        Vectors of each recurrence.
+    like
+        Shape ``[K, n]``: the vectors of the recurrences.
+    selective
+        Reorthogonalise only when Simon's recurrence says that orthogonality is lost to sqrt(eps), and then
+        in two steps that follow each other, not in every step.
+    plan
+        Where the vectors are kept; default: in the memory of the device.
     """
 
-    def __init__(self, num_steps: int, like: Tensor) -> None:
-        k, n = like.shape
-        self.rows = aligned_rows(k, num_steps, n, dtype=like.dtype, device=like.device)
+    def __init__(
+        self, num_steps: int, like: Tensor, *, selective: bool = False, plan: BasisPlan | None = None
+    ) -> None:
+        (k, n), dtype, device = like.shape, like.dtype, like.device
+        self.rows: Rows = (
+            MemoryRows(k, num_steps, n, storage=dtype, dtype=dtype, device=device)
+            if plan is None
+            else plan.rows(k, n, dtype=dtype, device=device)
+        )
+        self.omega = OmegaRecurrence(k, num_steps, eps=torch.finfo(dtype).eps) if selective else None
         self.length = 0
+        self.projections = 0  # steps in which the basis was projected out
 
     def append(self, recurrence: Recurrence) -> None:
         """Add the current Lanczos vectors ``q = scale v``; a row of zeros where a recurrence has ended."""
-        torch.mul(recurrence.v, recurrence.scalars[:, _STATE.SCALE, None], out=self.rows[:, self.length])
+        self.rows.put(self.length, recurrence.v, scale=recurrence.scalars[:, _STATE.SCALE])
         self.length += 1
 
     def clean(
@@ -42,13 +67,13 @@ class Basis:
         breakdown_tolerance
             A recurrence ends when beta is at most this times the largest |alpha| + beta seen.
         """
-        basis, v, scalars = self.rows[:, : self.length], recurrence.v, recurrence.scalars
-        for _ in range(2):
-            coefficients = _ops.multi_dot(basis, v)
-            _ops.multi_axpy(basis, coefficients, v, scale=-1.0)
+        v, scalars = recurrence.v, recurrence.scalars
+        norm = beta
+        if self.omega is None or self.omega.needs_projection(alpha.cpu(), beta.cpu()):
             # What was found along q_j belongs to alpha_j: the recurrence then holds to rounding.
-            alpha += coefficients[:, -1]
-        norm = squared_norms(v).sqrt()
+            alpha += orthogonalize(self.rows, v, self.length, norms=beta.square())[:, -1]
+            norm = squared_norms(v).sqrt()
+            self.projections += 1
         largest = torch.maximum(scalars[:, _STATE.LARGEST], alpha.abs() + norm)
         ended = norm <= breakdown_tolerance * largest
         beta.copy_(norm.masked_fill(ended, 0.0))
@@ -56,13 +81,9 @@ class Basis:
         scalars[:, _STATE.SCALE] = norm.reciprocal().masked_fill(ended, 0.0)
         scalars[:, _STATE.BETA_PREV] = beta
         scalars[:, _STATE.LARGEST] = largest
+        if self.omega is not None:
+            self.omega.projected(alpha.cpu(), beta.cpu())
 
     def orthogonality(self) -> float:
-        """Largest ``|q_i . q_j - delta_ij|``. Reads the basis m/2 times, a quarter of what cleaning did."""
-        worst = 0.0
-        for j in range(self.length):
-            products = _ops.multi_dot(self.rows[:, : j + 1], self.rows[:, j])
-            living = products[:, j] > 0  # rows of zeros come after the end of a recurrence
-            products[:, j] -= 1.0
-            worst = max(worst, float(products[living].abs().max()) if bool(living.any()) else 0.0)
-        return worst
+        """Largest ``|q_i . q_j - delta_ij|`` of the vectors as they are stored. Reads the basis once."""
+        return self.rows.defect(self.length)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hesscope import _checks
-from hesscope.krylov import memory
-from hesscope.krylov.eigen_search import Search, Settings
+from hesscope.krylov.basis_plan import BasisPlan, plan_basis
+from hesscope.krylov.eigen_report import Settings, refined_capacity
+from hesscope.krylov.eigen_search import Search
+from hesscope.krylov.eigen_state import EigenState
 from hesscope.krylov.recurrence import row_stride, squared_norms
 from hesscope.krylov.wanted import WHICH
 from hesscope.operators.base import SymmetricOperator
@@ -31,10 +34,14 @@ def eigenpairs(
     tol: float | None = None,
     max_products: int | None = None,
     seed: int = 0,
-    initial: Tensor | None = None,
+    initial: Tensor | Eigenpairs | None = None,
     block_size: int = 1,
     check_missed: bool | None = None,
     progress: bool = False,
+    keep_state: bool = False,
+    verify: bool = True,
+    basis: str | None = None,
+    memory_budget: int | None = None,
 ) -> Eigenpairs:
     """Compute k extreme eigenpairs by thick-restart Lanczos, and measure their residuals.
 
@@ -56,7 +63,10 @@ def eigenpairs(
         Of the random start.
     initial
         Shape ``[j, n]``, the dtype and device of the operator, rows independent: where to start, such as
-        ``vectors`` of an earlier, similar operator. If they still hold, they cost j products.
+        ``vectors`` of an earlier, similar operator. If they still hold, they cost j products. Or an
+        Eigenpairs: one with a state (``keep_state=True``) is continued, with the same arguments and the same
+        operator, as if it had not been stopped (bitwise for operators with ``bitwise_rows``; one product
+        checks the operator); of another, the vectors are taken.
     block_size
         Vectors multiplied together. More than 1 needs more products; it pays where a batch of products is
         much cheaper than one after the other.
@@ -66,6 +76,15 @@ def eigenpairs(
         Default: yes, but not with ``initial``.
     progress
         Show a bar on stderr.
+    keep_state
+        Keep the basis in the result, ``state``, so that a run that was stopped can be continued; ``save``
+        writes it with ``state=True``.
+    verify
+        Measure the residuals with k fresh products at the end. Without, they are those of the recurrence:
+        the cheaper check along a training run, ``verified`` is False.
+    basis, memory_budget
+        Where the basis is kept, and the bytes it may take: see :func:`hesscope.plan_basis`. A basis in
+        bfloat16 leads to residuals of about 2^-8 |H|, from which a smaller one that is not rounded goes on.
 
     Returns
     -------
@@ -79,7 +98,7 @@ def eigenpairs(
     TypeError, ValueError
         If an argument has the wrong type or value, or the very first product is NaN or infinite.
     MemoryError
-        If the basis cannot fit the free memory; raised before any product.
+        If the basis fits neither the memory nor the disk; raised before any product.
     RunFailed
         If a product raises an error after the first; ``partial`` is the Eigenpairs found before, unverified.
     RuntimeError
@@ -87,7 +106,7 @@ def eigenpairs(
 
     Notes
     -----
-    ``max(2k + 10, k + 20)`` vectors of length n, and one more. Each step reads the basis four times.
+    ``max(2k + 10, k + 20)`` vectors of length n and a few more. A step reads the basis twice.
     Where n is not larger than that, the basis grows to the whole space and the answer is that of a dense
     solver. Converged pairs stay in the basis and go on improving ("soft locking"): locking them out would
     save the projection on few vectors and freeze their errors into all that follow.
@@ -97,22 +116,29 @@ def eigenpairs(
     Wu and Simon (2000), SIAM J. Matrix Anal. Appl. 22, 602-616.
     """
     began = time.perf_counter()
-    settings = _settings(operator, k, which, tol, max_products, seed, block_size)
-    vectors = None if initial is None else _initial(operator, initial)
-    check = (initial is None) if check_missed is None else check_missed
-    search = _search(operator, settings, vectors, progress=progress)
+    settings = _settings(
+        operator, k, which, tol, max_products, seed, block_size, keep_state=keep_state, verify=verify
+    )
+    start = _start(operator, initial)
+    fresh = initial is None or isinstance(start, EigenState)
+    check = fresh if check_missed is None else check_missed
+    plan = _plan(operator, settings, start, basis, memory_budget)
+    if isinstance(start, EigenState):
+        start.must_agree(settings, plan)
+    limit = _CYCLES * plan.num_vectors if settings.max_products is None else settings.max_products
+    search = Search(operator, settings, limit=limit, plan=plan, progress=progress)
 
     def result_of(found: dict[str, Any]) -> Eigenpairs:
         return Eigenpairs(
             **found,
             which=settings.which,
             seconds=time.perf_counter() - began,
-            memory_bytes=search.memory_bytes,
+            memory_bytes=plan.device_bytes,
             operator=operator.description(),
         )
 
     try:
-        result = result_of(search.run(check_missed=check, initial=vectors))
+        result = result_of(search.run(check_missed=check, initial=start))
     except RunFailed as failure:
         failure.partial = result_of(failure.partial)
         raise
@@ -121,23 +147,34 @@ def eigenpairs(
     return result
 
 
-def _search(
-    operator: SymmetricOperator, settings: Settings, initial: Tensor | None, *, progress: bool
-) -> Search:
-    n, k = operator.shape[0], settings.k
-    given = 0 if initial is None else initial.shape[0]
-    capacity = max(2 * k + 10, k + 20, given + k + 10 if given else 0) + 2 * (settings.block - 1)
-    capacity = min(capacity, n)
-    needed = (capacity + settings.block + k + given) * row_stride(n) * operator.dtype.itemsize
-    free = memory.available(operator.device)
-    if free is not None and needed > free:
-        msg = (
-            f"{_WHERE}: the basis of {capacity} vectors needs {needed / 1e9:.3g} GB, but {operator.device} "
-            f"has {free / 1e9:.3g} GB free; use a smaller k, whose basis is max(2 k + 10, k + 20) vectors"
-        )
-        raise MemoryError(msg)
-    limit = _CYCLES * capacity if settings.max_products is None else settings.max_products
-    return Search(operator, settings, capacity=capacity, limit=limit, memory_bytes=needed, progress=progress)
+def _plan(
+    operator: SymmetricOperator,
+    settings: Settings,
+    start: Tensor | EigenState | None,
+    basis: str | None,
+    memory_budget: int | None,
+) -> BasisPlan:
+    n, k, block = operator.shape[0], settings.k, settings.block
+    given = start.shape[0] if isinstance(start, Tensor) else 0
+    capacity = max(2 * k + 10, k + 20, given + k + 10 if given else 0) + 2 * (block - 1)
+    if isinstance(start, EigenState):
+        capacity = start.numbers["capacity"]
+    plan = plan_basis(
+        n,
+        min(capacity, n),
+        dtype=operator.dtype,
+        device=operator.device,
+        # Pending rows, the last ones, their products; the pairs and theirs.
+        working_vectors=3 * block + 2 * k + given,
+        basis=basis,
+        memory_budget=memory_budget,
+        where=_WHERE,
+    )
+    if plan.storage != "bfloat16":
+        return plan
+    row = row_stride(n) * operator.dtype.itemsize
+    refining = (refined_capacity(k) + 3 * block + 3 * k) * row
+    return replace(plan, device_bytes=max(plan.device_bytes, refining))
 
 
 def _settings(
@@ -148,6 +185,9 @@ def _settings(
     max_products: int | None,
     seed: int,
     block_size: int,
+    *,
+    keep_state: bool,
+    verify: bool,
 ) -> Settings:
     if not isinstance(operator, SymmetricOperator):
         msg = (
@@ -168,6 +208,8 @@ def _settings(
         max_products=limit,
         seed=_checks.integer(_WHERE, "seed", seed),
         block=min(_checks.integer(_WHERE, "block_size", block_size, least=1, below=n + 1), n),
+        keep_state=bool(keep_state),
+        verify=bool(verify),
     )
 
 
@@ -177,6 +219,19 @@ def _tolerance(tol: float) -> float:
         msg = f"{_WHERE}: tol must be positive and finite, got {value}"
         raise ValueError(msg)
     return value
+
+
+def _start(operator: SymmetricOperator, initial: Tensor | Eigenpairs | None) -> Tensor | EigenState | None:
+    if isinstance(initial, Eigenpairs):
+        state: EigenState | None = initial.state
+        if state is None:
+            return _initial(operator, initial.vectors)
+        if state.rows.shape[1] != operator.shape[0] or state.rows.dtype != operator.dtype:
+            was, now = (state.rows.shape[1], state.rows.dtype), (operator.shape[0], operator.dtype)
+            msg = f"{_WHERE}: initial holds a state with n={was[0]} and {was[1]}, got n={now[0]} and {now[1]}"
+            raise ValueError(msg)
+        return state
+    return None if initial is None else _initial(operator, initial)
 
 
 def _initial(operator: SymmetricOperator, initial: Tensor) -> Tensor:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hesscope import _ops
+from hesscope.krylov.basis_plan import BasisPlan
+from hesscope.krylov.eigen_check import MissedCheck
+from hesscope.krylov.eigen_report import Settings, described, measured_residuals, refined_capacity
+from hesscope.krylov.eigen_state import EigenState
+from hesscope.krylov.far_rows import StorageError
 from hesscope.krylov.interrupt import Interruption, deferred_interrupt
+from hesscope.krylov.orthonormal import orthonormalize
 from hesscope.krylov.progress import Bar, progress_bar
-from hesscope.krylov.recurrence import squared_norms
 from hesscope.krylov.thick_restart import NonFiniteError, ThickRestartBasis
-from hesscope.krylov.wanted import differ, select
+from hesscope.krylov.wanted import select
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import RunFailed, Status
 
@@ -24,19 +27,8 @@ _PROGRESS = 0.5  # a round that does not shrink the largest residual to this has
 _PATIENCE = 3  # cycles without that progress, at a residual of so many
 _NOISES = 4  # times the noise of products, and the search has met it, too
 _LOOK_EVERY = 8  # products between looks at what the operator depends on
+_BFLOAT16_FLOOR = 2**-8  # of |H|: residuals of vectors made of rows in bfloat16, whose rounding is 2^-9
 _FLOOR_ROUNDINGS = 8  # no residual is aimed at below so many eps |H|
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Checked arguments of ``eigenpairs``."""
-
-    k: int
-    which: str
-    tol: float
-    max_products: int | None
-    seed: int
-    block: int
 
 
 class Search:
@@ -47,15 +39,20 @@ class Search:
         operator: SymmetricOperator,
         settings: Settings,
         *,
-        capacity: int,
         limit: int,
-        memory_bytes: int,
+        plan: BasisPlan,
         progress: bool,
     ) -> None:
-        self.operator, self.settings, self.limit = operator, settings, limit
-        self.memory_bytes, self.progress = memory_bytes, progress
-        self.basis = ThickRestartBasis(operator, capacity=capacity, block=settings.block, seed=settings.seed)
-        self.aim = max(_AIM * settings.tol, _FLOOR_ROUNDINGS * torch.finfo(operator.dtype).eps)
+        self.operator, self.settings, self.limit, self.progress = operator, settings, limit, progress
+        self.plan = plan
+        self.basis = ThickRestartBasis(
+            operator, capacity=plan.num_vectors, block=settings.block, seed=settings.seed, plan=plan
+        )
+        self.fine = max(_AIM * settings.tol, _FLOOR_ROUNDINGS * torch.finfo(operator.dtype).eps)
+        self.aim = self.fine if self.basis.store.exact else max(self.fine, _BFLOAT16_FLOOR)
+        self.refined = False
+        self.check: MissedCheck | None = None  # one that is under way
+        self.best, self.patience = torch.inf, 0
         self.fingerprint = operator.fingerprint()
         self.spent = {"search": 0, "check": 0, "verification": 0}
         self.phase = "search"
@@ -64,7 +61,12 @@ class Search:
         self.interruption = Interruption()
         self.bar: Bar
 
-    def run(self, *, check_missed: bool, initial: Tensor | None) -> dict[str, Any]:
+    @property
+    def tol(self) -> float:
+        """The residual that counts as none, relative to the norm of H."""
+        return max(self.settings.tol, self.aim)
+
+    def run(self, *, check_missed: bool, initial: Tensor | EigenState | None) -> dict[str, Any]:
         """Search, check and verify; return the fields of the result."""
         with (
             deferred_interrupt() as self.interruption,
@@ -74,16 +76,20 @@ class Search:
                 return self._run(check_missed=check_missed, initial=initial)
             except NonFiniteError:
                 if self.basis.length == 0:
-                    sentence = Status.NONFINITE_OPERATOR.value
-                    msg = (
-                        f"eigenpairs: operator must return finite products, but the first is not. {sentence}"
-                    )
-                    raise ValueError(msg) from None
+                    msg = "eigenpairs: operator must return finite products, but the first is not. "
+                    raise ValueError(msg + Status.NONFINITE_OPERATOR.value) from None
                 return self._unverified(Status.NONFINITE_OPERATOR)
+            finally:
+                self.basis.store.close()
 
-    def _run(self, *, check_missed: bool, initial: Tensor | None) -> dict[str, Any]:
+    def _run(self, *, check_missed: bool, initial: Tensor | EigenState | None) -> dict[str, Any]:
         if initial is None:
             self.basis.add_random(self.settings.block)
+        elif isinstance(initial, EigenState):
+            if initial.numbers["refined"] and not self.basis.store.exact:
+                self._refined_basis()
+            initial.restore(self)
+            self._count(initial.check_operator(self.basis))
         else:
             products = self.operator.rows(initial).detach()
             self._count(initial.shape[0])
@@ -91,57 +97,89 @@ class Search:
             enough = residuals.shape[0] == self.settings.k
             if enough and not check_missed and float(residuals.max()) <= self.settings.tol * self.basis.norm:
                 return self._fields(*self._extract(), residuals, Status.CONVERGED, verified=True)
-        status = self._iterate()
-        while status is Status.CONVERGED and check_missed and self._missing():
+        status = Status.CONVERGED if self.check is not None else self._iterate()
+        while status is Status.CONVERGED and check_missed and self.missed != "none found" and self._missing():
             self.phase = "search"
             status = self._iterate()
+        if not self.must_stop() and not self.basis.store.exact:
+            status = self._refine()
         if self.interruption.requested:
             return self._unverified(Status.INTERRUPTED)
+        if status is Status.CONVERGED and not self.settings.verify:
+            return self._unverified(status)
         return self._verified(status)
 
-    def _wanted(self, values: Tensor) -> Tensor:
+    def wanted(self, values: Tensor) -> Tensor:
+        """Return the indices of the wanted values, as many as there are yet."""
         return select(values, self.settings.which, min(self.settings.k, values.shape[0]))
 
     def _adopt(self, vectors: Tensor, products: Tensor) -> Tensor:
         """Start from orthonormal rows; return the residuals of the wanted pairs among them."""
-        residuals = self.basis.adopt(vectors, products, wanted=self._wanted, negligible=self.aim / 10)
+        residuals = self.basis.adopt(vectors, products, wanted=self.wanted, negligible=self.aim / 10)
         if self.basis.exhausted:
             self.basis.add_random(1)
         return residuals
 
     def _iterate(self) -> Status:
         """Expand and restart until the wanted pairs have converged or something stops it."""
-        best, patience = torch.inf, 0
         while (worst := self._worst()) > self.aim * self.basis.norm:
             if self.interruption.requested:
                 return Status.INTERRUPTED
-            if self._spent_all():
+            if self.must_stop():
                 return Status.MAX_PRODUCTS
-            if worst <= _PROGRESS * best:
-                best, patience = worst, _PATIENCE * (self.basis.capacity - self.settings.k)
-            if patience <= 0 and worst <= _NOISES * self.basis.noise:
+            if worst <= _PROGRESS * self.best:
+                self.best = worst
+                self.patience = _PATIENCE * (self.basis.capacity - self.settings.k)
+            if self.patience <= 0 and worst <= _NOISES * self.basis.noise:
                 return Status.NOISE_FLOOR
-            patience -= self.basis.pending
-            self._step()
+            self.patience -= self.basis.pending
+            self.step()
         return Status.CONVERGED
 
-    def _step(self) -> None:
+    def _refine(self) -> Status:
+        """Go on from the pairs of a basis in bfloat16 in a smaller one that is not rounded."""
+        coarse, self.phase = self.basis, "search"
+        _, vectors = self._extract()
+        orthonormalize(vectors, negligible=0.0)  # rows in bfloat16 are orthogonal to 2^-9 / sqrt(n) only
+        with self._keeping():
+            products = self.operator.rows(vectors).detach()
+        self._count(vectors.shape[0])
+        coarse.store.close()
+        self._refined_basis()
+        self.basis.norm, self.basis.restarts = coarse.norm, coarse.restarts
+        self.basis.next_probe = coarse.next_probe
+        self._adopt(vectors, products)
+        return self._iterate()
+
+    def _refined_basis(self) -> None:
+        capacity = min(refined_capacity(self.settings.k), self.operator.shape[0])
+        self.basis = ThickRestartBasis(
+            self.operator, capacity=capacity, block=self.settings.block, seed=self.settings.seed
+        )
+        self.refined, self.aim, self.best = True, self.fine, torch.inf
+
+    def step(self) -> None:
+        """Expand the basis, after a restart where it is full."""
+        basis = self.basis
+        with self._keeping():
+            self._restart_if_full()
+            spent = basis.expand()
+        self._count(spent)
+
+    def _restart_if_full(self) -> None:
         basis, k = self.basis, self.settings.k
         if basis.full:
             # Half of the free rows keep what is known beyond the wanted pairs: measured best or near best.
-            room = basis.rows.shape[0] - 2 * basis.pending - k
+            room = basis.capacity + basis.block - 2 * basis.pending - k
             kept = min(k + max(room // 2, 0), basis.length - 1)
             values, _, residuals = basis.ritz()
-            wanted = self._wanted(values)
+            wanted = self.wanted(values)
             unfinished = wanted[residuals[wanted] > self.aim * basis.norm]
             basis.restart(
                 select(values, self.settings.which, kept),
                 matters=unfinished,
                 negligible=0.1 * self.aim * basis.norm,
             )
-        with self._keeping():
-            spent = basis.expand()
-        self._count(spent)
 
     @contextlib.contextmanager
     def _keeping(self) -> Iterator[None]:
@@ -151,8 +189,11 @@ class Search:
         except NonFiniteError:
             raise
         except Exception as error:
-            if self.basis.length == 0:
+            if self.basis.length == 0 or self.basis.turning:
                 raise
+            if isinstance(error, StorageError):
+                msg = f"eigenpairs: {error.strerror}. The pairs before are in this error's `partial`"
+                raise RunFailed(msg, self._unverified(Status.STORAGE_FAILED)) from error
             what = f"product {sum(self.spent.values()) + 1}: {type(error).__name__}: {error}"
             msg = f"eigenpairs: the operator failed in {what}. The pairs before are in this error's `partial`"
             raise RunFailed(msg, self._unverified(Status.OPERATOR_FAILED)) from error
@@ -165,53 +206,29 @@ class Search:
         if basis.length < self.settings.k:
             return torch.inf
         values, _, residuals = basis.ritz()
-        return float(residuals[self._wanted(values)].max())
+        return float(residuals[self.wanted(values)].max())
 
-    def _spent_all(self) -> bool:
-        return self.spent["search"] + self.spent["check"] + self.basis.pending > self.limit
+    def must_stop(self) -> bool:
+        """Whether the user or the limit on products ends the run."""
+        spent = self.spent["search"] + self.spent["check"] + self.basis.pending
+        return self.interruption.requested or spent > self.limit
 
     def _missing(self) -> bool:
-        """Look for wanted pairs outside the Krylov spaces seen; return whether there are any.
-
-        At least one cycle of fresh steps from a random vector orthogonal to the pairs; more, up to half of
-        what the search took, while the outermost of the new Ritz values could still move past the pairs.
-        """
-        basis, k = self.basis, self.settings.k
-        if basis.exhausted:
+        """Look for wanted pairs outside the Krylov spaces seen; return whether there are any."""
+        if self.basis.exhausted:
             self.missed = "none found"
             return False
+        settings = self.settings
+        if self.check is None:
+            with self._keeping():
+                self.check = MissedCheck.begin(self, spent=self.spent["search"], k=settings.k)
         self.phase, self.missed = "check", "unfinished"
-        values, _, _ = basis.ritz()
-        wanted = self._wanted(values)
-        known = values[wanted]
-        basis.begin_anew(wanted)
-        least, most = basis.capacity - k, max(basis.capacity - k, self.spent["search"] // 2)
-        margin = 2 * max(self.settings.tol, self.aim) * basis.norm
-        steps = 0
-        while steps < most and not basis.exhausted:
-            if self.interruption.requested or self._spent_all():
-                return False
-            before = basis.length
-            self._step()
-            steps += 1
-            values, _, residuals = basis.ritz()
-            if differ(known, values[self._wanted(values)], self.settings.which, margin):
-                self.missed = "not checked"
-                return True
-            if steps >= least and before < basis.length and self._settled(values, residuals):
-                break
-        self.missed = "none found"
-        return False
-
-    def _settled(self, values: Tensor, residuals: Tensor) -> bool:
-        """Whether the first Ritz values beyond the wanted ones are closer to an eigenvalue than to those."""
-        k, which = self.settings.k, self.settings.which
-        if values.shape[0] <= k + 1:
+        found = self.check.run(self, which=settings.which, k=settings.k)
+        if found == "unfinished":
             return False
-        wanted = self._wanted(values)
-        beyond = [i for i in select(values, which, k + 2).tolist() if i not in wanted.tolist()]
-        gaps = [(values[wanted] - values[i]).abs().min() for i in beyond]
-        return all(bool(residuals[i] < gap) for i, gap in zip(beyond, gaps, strict=True))
+        self.missed, self.check = ("not checked" if found == "some" else found), None
+        self.best, self.patience = torch.inf, 0
+        return found == "some"
 
     def _verified(self, status: Status) -> dict[str, Any]:
         """Measure residuals; where they exceed what was aimed at, search on until that or the noise."""
@@ -221,7 +238,7 @@ class Search:
             with self._keeping():
                 products = self.operator.rows(vectors).detach()
             self._count(vectors.shape[0])
-            residuals = self._residuals(values, vectors, products)
+            residuals = measured_residuals(values, vectors, products)
             if not bool(residuals.isfinite().all()):
                 raise NonFiniteError
             worst = float(residuals.max())
@@ -241,23 +258,15 @@ class Search:
 
     def _unverified(self, status: Status) -> dict[str, Any]:
         values, _, residuals = self.basis.ritz()
-        wanted = self._wanted(values)
+        wanted = self.wanted(values)
         lacking = torch.tensor(self.basis.neglected, dtype=torch.float64)
         return self._fields(*self._extract(), residuals[wanted].hypot(lacking), status, verified=False)
 
     def _extract(self) -> tuple[Tensor, Tensor]:
         """Return the wanted Ritz values ``[k]`` and vectors ``[k, n]``."""
         values, vectors, _ = self.basis.ritz()
-        wanted = self._wanted(values)
+        wanted = self.wanted(values)
         return values[wanted], self.basis.ritz_vectors(vectors[:, wanted])
-
-    @staticmethod
-    def _residuals(values: Tensor, vectors: Tensor, products: Tensor) -> Tensor:
-        """``|H x - value x|`` with sums in float64: ``[k]``."""
-        left = products.clone(memory_format=torch.contiguous_format)
-        shifts = -values.to(left.device)[:, None]
-        _ops.multi_axpy(vectors[:, None, :], shifts, left)
-        return squared_norms(left).sqrt().cpu()
 
     def _count(self, products: int) -> None:
         self.spent[self.phase] += products
@@ -270,30 +279,21 @@ class Search:
                     "eigenpairs: operator must not change during a run, but its parameters, buffers or data "
                     f"did within the last {_LOOK_EVERY} products"
                 )
-                raise RuntimeError(msg)
+                if self.basis.length == 0:
+                    raise RuntimeError(msg)
+                raise RunFailed(msg, self._unverified(Status.OPERATOR_FAILED))
 
     def _fields(
         self, values: Tensor, vectors: Tensor, residuals: Tensor, status: Status, *, verified: bool
     ) -> dict[str, Any]:
-        norm, tol = self.basis.norm, self.settings.tol
-        converged = residuals <= tol * norm
-        count, worst = int(converged.sum()), float(residuals.max()) / norm if norm > 0 else 0.0
-        message = (
-            f"{status.value} {count} of {self.settings.k} pairs converged to {tol:.2g} |H|; the largest "
-            f"residual is {worst:.2g} |H|."
+        fields = described(
+            self.settings, values, vectors, residuals, status, norm=self.basis.norm, spent=self.spent
         )
-        return {
-            "values": values,
-            "vectors": vectors,
-            "residuals": residuals,
-            "converged": converged,
-            "products": sum(self.spent.values()),
-            **{f"{phase}_products": number for phase, number in self.spent.items()},
-            "norm": norm,
-            "tol": tol,
+        state = EigenState.of(self) if self.settings.keep_state else None
+        return fields | {
             "verified": verified,
             "missed": self.missed,
-            "status": status,
-            "message": message,
             "restarts": self.basis.restarts,
+            "basis": self.plan.reason,
+            "state": state,
         }

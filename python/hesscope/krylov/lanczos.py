@@ -12,6 +12,8 @@ from torch import Tensor
 
 from hesscope import _ops
 from hesscope.krylov.basis import Basis
+from hesscope.krylov.basis_plan import BasisPlan
+from hesscope.krylov.far_rows import StorageError
 from hesscope.krylov.interrupt import deferred_interrupt
 from hesscope.krylov.progress import progress_bar
 from hesscope.krylov.recurrence import Recurrence
@@ -36,13 +38,16 @@ class LanczosRun:
     status
         Why the run stopped.
     orthogonality
-        Largest ``|q_i . q_j - delta_ij|`` with full reorthogonalisation, else None.
+        Largest ``|q_i . q_j - delta_ij|`` of the vectors with reorthogonalisation, else None.
+    projections
+        Steps in which the vectors were projected: all with "full", few with "selective".
     """
 
     alpha: Tensor
     beta: Tensor
     status: Status
     orthogonality: float | None
+    projections: int = 0
 
 
 def lanczos(
@@ -51,6 +56,7 @@ def lanczos(
     *,
     num_steps: int,
     reorthogonalize: str = "none",
+    plan: BasisPlan | None = None,
     converged: Converged | None = None,
     progress: bool = False,
 ) -> LanczosRun:
@@ -68,7 +74,10 @@ def lanczos(
     num_steps
         At least 1.
     reorthogonalize
-        "none": three vectors a recurrence. "full": all m vectors, Gram-Schmidt twice; must start afresh.
+        "none": three vectors a recurrence. "full": all m vectors, projected in every step. "selective":
+        all m, projected where Simon's recurrence asks for it. The last two must start afresh.
+    plan
+        Where the m vectors are kept; default: in the memory of the device.
     converged
         Called every 8 steps with alpha and beta so far, ``[K, j]`` on the device.
     progress
@@ -84,9 +93,13 @@ def lanczos(
     -----
     K products a step. Without reorthogonalisation a step moves 28 bytes an element in float32.
     """
-    run = _Run(operator, recurrence, num_steps, reorthogonalize, converged)
+    run = _Run(operator, recurrence, num_steps, reorthogonalize, converged, plan)
     label = f"Lanczos, {recurrence.v.shape[0]} probes"
-    with deferred_interrupt() as interruption, progress_bar(label, num_steps, shown=progress) as bar:
+    with (
+        contextlib.closing(run),
+        deferred_interrupt() as interruption,
+        progress_bar(label, num_steps, shown=progress) as bar,
+    ):
         for done in range(1, num_steps + 1):
             with run.keeping(done - 1):
                 run.step(done - 1)
@@ -95,7 +108,7 @@ def lanczos(
                 run.look(done, interrupted=interruption.requested)
             if run.status is not None:
                 break
-    return run.result()
+        return run.result()
 
 
 class _Run:
@@ -108,12 +121,17 @@ class _Run:
         num_steps: int,
         reorthogonalize: str,
         converged: Converged | None,
+        plan: BasisPlan | None,
     ) -> None:
         self.operator, self.recurrence, self.converged = operator, recurrence, converged
         like = recurrence.v
         self.alpha = torch.zeros(like.shape[0], num_steps, dtype=torch.float64, device=like.device)
         self.beta = torch.zeros_like(self.alpha)
-        self.basis = Basis(num_steps, like) if reorthogonalize == "full" else None
+        self.basis = (
+            None
+            if reorthogonalize == "none"
+            else Basis(num_steps, like, selective=reorthogonalize == "selective", plan=plan)
+        )
         # Where the operator makes new memory for its products anyway, a buffer would only cost more.
         with torch.inference_mode(False):  # an engine writes in place, which inference tensors refuse
             self.product = torch.empty_like(like) if operator.writes_into else None
@@ -147,15 +165,23 @@ class _Run:
             if done == 0:
                 raise
             self.judge(done, interrupted=False)
+            if isinstance(error, StorageError):
+                self._fail(f"the basis could not be stored in step {done + 1}: {error}", error)
             self._fail(f"the operator failed in step {done + 1}: {type(error).__name__}: {error}", error)
 
     def _fail(self, what: str, cause: Exception | None) -> NoReturn:
         if self.steps == 0:
             msg = f"lanczos: {what}"
             raise RuntimeError(msg) from cause
-        self.status = Status.OPERATOR_FAILED
+        stored = not isinstance(cause, StorageError)
+        self.status = Status.OPERATOR_FAILED if stored else Status.STORAGE_FAILED
         msg = f"lanczos: {what}. The {self.steps} steps before are in this error's `partial`"
         raise RunFailed(msg, self.result()) from cause
+
+    def close(self) -> None:
+        """Give the basis back."""
+        if self.basis is not None:
+            self.basis.rows.close()
 
     def look(self, done: int, *, interrupted: bool) -> None:
         """Let the host look at the first ``done`` steps and decide whether to stop."""
@@ -182,9 +208,13 @@ class _Run:
 
     def result(self) -> LanczosRun:
         """Return what was computed."""
+        orthogonality, projections = None, 0
+        if self.basis is not None:
+            orthogonality, projections = self.basis.orthogonality(), self.basis.projections
         return LanczosRun(
             self.alpha[:, : self.steps].cpu().contiguous(),
             self.beta[:, : self.steps].cpu().contiguous(),
             self.status or Status.COMPLETE,
-            None if self.basis is None else self.basis.orthogonality(),
+            orthogonality,
+            projections,
         )

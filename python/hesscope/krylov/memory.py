@@ -1,4 +1,4 @@
-"""What a Krylov run keeps in memory, and whether that fits."""
+"""What a Krylov run without a basis keeps in memory, and whether that fits."""
 
 from __future__ import annotations
 
@@ -8,25 +8,21 @@ import torch
 
 from hesscope.krylov.recurrence import row_stride
 
-_VECTORS = 3  # v, v_prev and the product
+VECTORS = 3  # v, v_prev and the product
 
 
-def run_bytes(num_probes: int, num_steps: int, n: int, dtype: torch.dtype, *, basis: bool) -> int:
-    """Bytes of the vectors a run keeps: three a probe, and one more for every step with a basis."""
-    vectors = num_probes * (_VECTORS + (num_steps if basis else 0))
-    return vectors * row_stride(n) * dtype.itemsize + num_probes * num_steps * 2 * 8
+def run_bytes(num_probes: int, num_steps: int, n: int, dtype: torch.dtype) -> int:
+    """Bytes of the vectors a run keeps, three a probe, and of its coefficients."""
+    return num_probes * (VECTORS * row_stride(n) * dtype.itemsize + num_steps * 2 * 8)
 
 
-def check(where: str, needed: int, device: torch.device, *, basis: bool) -> None:
-    """Raise MemoryError, before anything is computed, if a run cannot fit the free memory of its device."""
-    free = available(device)
+def check(where: str, needed: int, device: torch.device, *, budget: int | None = None) -> None:
+    """Raise MemoryError, before anything is computed, if a run cannot fit a budget or its device."""
+    free = available(device) if budget is None else budget
     if free is None or needed <= free:
         return
-    advice = "reorthogonalize='none' keeps no basis" if basis else "use fewer num_probes"
-    msg = (
-        f"{where}: the vectors of this run need {_gigabytes(needed)}, but {device} has {_gigabytes(free)} "
-        f"free; {advice}"
-    )
+    room = f"{device} has {_gigabytes(free)} free" if budget is None else f"{_gigabytes(free)} are allowed"
+    msg = f"{where}: the vectors of this run need {_gigabytes(needed)}, but {room}; use fewer num_probes"
     raise MemoryError(msg)
 
 

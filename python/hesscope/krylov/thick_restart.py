@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 
 from hesscope import _ops
+from hesscope.krylov.basis_plan import BasisPlan
+from hesscope.krylov.orthonormal import orthogonalize, orthonormalize
 from hesscope.krylov.recurrence import aligned_rows, squared_norms
+from hesscope.krylov.rows import MemoryRows, Rows, combine
 from hesscope.operators.base import SymmetricOperator
 
 BREAKDOWN_ROUNDINGS = 8  # a residual of so many eps |H| is rounding
-_COLUMNS = 2**16  # rotated at a time, so that a restart needs no second basis
 _ATTEMPTS = 5  # random vectors tried before a space counts as full
 
 
@@ -42,24 +44,43 @@ class ThickRestartBasis:
     capacity
         Most rows before a restart, at most n.
     block
-        Most pending rows.
+        Most pending rows that are made from random vectors.
     seed
         Of random starts.
+    plan
+        Where the rows are kept; default: in the memory of the device.
     """
 
-    def __init__(self, operator: SymmetricOperator, *, capacity: int, block: int, seed: int) -> None:
-        n = operator.shape[0]
-        self.operator, self.capacity, self.seed = operator, capacity, seed
-        self.rows = aligned_rows(capacity + block, n, dtype=operator.dtype, device=operator.device)
+    def __init__(
+        self,
+        operator: SymmetricOperator,
+        *,
+        capacity: int,
+        block: int,
+        seed: int,
+        plan: BasisPlan | None = None,
+    ) -> None:
+        n, dtype, device = operator.shape[0], operator.dtype, operator.device
+        self.operator, self.capacity, self.block, self.seed = operator, capacity, block, seed
+        self.store: Rows = (
+            MemoryRows(1, capacity, n, storage=dtype, dtype=dtype, device=device)
+            if plan is None
+            else plan.rows(1, n, dtype=dtype, device=device)
+        )
+        # The recurrence itself is in the dtype of the operator, whatever the rows are stored in: the pending
+        # rows, the last ones that went into the basis, and room for the next.
+        self.front = aligned_rows(0, n, dtype=dtype, device=device)
+        self.recent, self._spare = self.front, self.front
         self.matrix = torch.zeros(capacity, capacity, dtype=torch.float64)
         self.coupling = torch.zeros(0, 0, dtype=torch.float64)  # [pending, length]
         self.length = 0
         self.norm = 0.0
         self.restarts = 0
         self.neglected = 0.0  # size of the couplings dropped so far: what residuals may lack
-        self._defects = [0.0, 0]  # sum of squares and number of q'Hp - p'Hq seen before any were dropped
-        self._next_probe = 0
-        self._eps = torch.finfo(operator.dtype).eps
+        self.defects = [0.0, 0]  # sum of squares and number of q'Hp - p'Hq seen before any were dropped
+        self.next_probe = 0
+        self.turning = False  # rows are being rotated: if that fails, they mean nothing
+        self._eps = torch.finfo(dtype).eps
 
     @property
     def pending(self) -> int:
@@ -74,13 +95,13 @@ class ThickRestartBasis:
     @property
     def noise(self) -> float:
         """Norm of the error of a product, from the asymmetry seen, were it spread evenly over n entries."""
-        total, count = self._defects
+        total, count = self.defects
         return math.sqrt(self.operator.shape[0] * total / count) if count else 0.0
 
     @property
     def full(self) -> bool:
         """Whether the next expansion needs a restart before."""
-        return self.length + 2 * self.pending > self.rows.shape[0]
+        return self.length + self.pending > self.capacity
 
     def expand(self) -> int:
         """Multiply the pending rows, move them into the basis, return the number of products.
@@ -90,46 +111,87 @@ class ThickRestartBasis:
         NonFiniteError
             If a product is not finite.
         """
-        p, end = self.pending, self.length + self.pending
-        fresh = self.rows[end : end + p]
-        fresh.copy_(self.operator.rows(self.rows[self.length : end]))
-        coefficients = self._orthogonalize(fresh, end).cpu()  # [p, end]
-        if not bool(coefficients.isfinite().all()):
+        p, begin, end = self.pending, self.length, self.length + self.pending
+        pending, fresh = self.front, self._room(p)
+        fresh.copy_(self.operator.rows(pending))
+        self.store.put(begin, pending)
+        coefficients = self._subtract_known(fresh)
+        extra = orthogonalize(self.store, fresh, end).cpu()
+        if not bool(coefficients.isfinite().all() and extra.isfinite().all()):
             raise NonFiniteError
         if self.neglected == 0.0:  # what Gram-Schmidt measures was known from products before
-            self._see(coefficients[:, : self.length] - self.coupling)
-        self.matrix[: self.length, self.length : end] = coefficients[:, : self.length].T
-        self.matrix[self.length : end, : self.length] = coefficients[:, : self.length]
-        square = coefficients[:, self.length :]
-        self.matrix[self.length : end, self.length : end] = (square + square.T) / 2
+            self._see(extra[:, :begin])
+        if self.store.exact:  # else it measures the rounding of the rows, too
+            coefficients += extra
+        self.matrix[:begin, begin:end] = coefficients[:, :begin].T
+        self.matrix[begin:end, :begin] = coefficients[:, :begin]
+        square = coefficients[:, begin:]
+        self.matrix[begin:end, begin:end] = (square + square.T) / 2
         self.norm = max(self.norm, float(square.diagonal().abs().max()))
-        within = self._orthonormalize(fresh, end, BREAKDOWN_ROUNDINGS * self._eps * self.norm)
+        within = self._orthonormalize(fresh, end)
+        self.front, self.recent, self._spare = fresh[: within.shape[0]], pending, self.recent
         self.coupling = torch.zeros(within.shape[0], end, dtype=torch.float64)
-        self.coupling[:, self.length :] = within
+        self.coupling[:, begin:] = within
         self.length = end
         if self.pending == 0:
             self.add_random(1)
         return p
 
+    def _subtract_known(self, fresh: Tensor) -> Tensor:
+        """Subtract from products ``[p, n]`` what the recurrence knows, and their part in the pending rows.
+
+        Returns all of it: ``[p, length + p]``, float64, CPU. What is left of a product is no larger than it
+        should be, so that one pass of Gram-Schmidt cleans it; and it is subtracted with rows that were not
+        rounded to a storage.
+        """
+        device, recent = fresh.device, self.recent.shape[0]
+        known, far = self.coupling.to(device), self.length - recent
+        if far and bool(self.coupling[:, :far].any()):
+            self.store.axpy(known[:, :far].contiguous(), fresh)
+        before, now = (rows.expand(fresh.shape[0], -1, -1) for rows in (self.recent, self.front))
+        _ops.multi_axpy(before, known[:, far:].contiguous(), fresh, scale=-1.0)
+        square = _ops.multi_dot(now, fresh)
+        _ops.multi_axpy(now, square, fresh, scale=-1.0)
+        return torch.cat([self.coupling, square.cpu()], dim=1)
+
+    def _room(self, count: int) -> Tensor:
+        """Return ``[count, n]`` that nothing refers to."""
+        if self._spare.shape[0] < count:
+            like = self.front
+            self._spare = aligned_rows(count, like.shape[1], dtype=like.dtype, device=like.device)
+        return self._spare[:count]
+
+    def _orthonormalize(self, rows: Tensor, length: int) -> Tensor:
+        """Make rows orthonormal in place, drop what is rounding, and all of it where the basis is full."""
+        if length >= self.operator.shape[0]:
+            return torch.zeros(0, rows.shape[0], dtype=torch.float64)
+        negligible = BREAKDOWN_ROUNDINGS * self._eps * self.norm
+        return orthonormalize(rows, negligible=negligible, basis=self.store, length=length)
+
     def add_random(self, count: int) -> None:
         """Make random rows, orthogonal to the basis and uncoupled from it, the pending ones."""
         n, got, attempts = self.operator.shape[0], 0, 0
         count = min(count, n - self.length)
+        rows = self._room(count)
         while got < count and attempts < _ATTEMPTS * count:
-            row = self.rows[self.length + got : self.length + got + 1]
-            _ops.probes(1, n, kind="gaussian", seed=self.seed, first_probe=self._next_probe, out=row)
+            row = rows[got : got + 1]
+            _ops.probes(1, n, kind="gaussian", seed=self.seed, first_probe=self.next_probe, out=row)
             row /= squared_norms(row).sqrt().to(row.dtype)
             # Nearly full spaces leave little of a random vector, and twice is then not enough.
             for _ in range(2):
-                self._orthogonalize(row, self.length + got)
+                orthogonalize(self.store, row, self.length)
+                if got:
+                    known = _ops.multi_dot(rows[None, :got], row)
+                    _ops.multi_axpy(rows[None, :got], known, row, scale=-1.0)
                 norm = squared_norms(row).sqrt()
                 if float(norm) <= BREAKDOWN_ROUNDINGS * self._eps:
                     break
                 row /= norm.to(row.dtype)
             else:
                 got += 1
-            self._next_probe += 1
+            self.next_probe += 1
             attempts += 1
+        self.front, self._spare = rows[:got], self._spare[:0]
         self.coupling = torch.zeros(got, self.length, dtype=torch.float64)
 
     def begin_anew(self, kept: Tensor) -> None:
@@ -153,17 +215,20 @@ class ThickRestartBasis:
         a block that has done its work becomes narrower.
         """
         values, vectors, _ = self.ritz()
-        count, m, p = len(kept), self.length, self.pending
-        pending = self.rows[m : m + p].clone()
+        count, p = len(kept), self.pending
         coupling = self.coupling @ vectors
         if p > 1 and matters is not None:
             left, sizes, _ = torch.linalg.svd(coupling[:, matters], full_matrices=True)
             self._neglect(negligible)
             useful = left[:, : max(int((sizes > negligible).sum()), 1)]
-            pending = self.combine(useful.T.contiguous(), pending)
+            combine(useful.T.contiguous(), self.front, out=self.front[: useful.shape[1]])
+            self.front = self.front[: useful.shape[1]]
             coupling = useful.T @ coupling
-        self.ritz_vectors(vectors[:, kept], out=self.rows[:count])
-        self.rows[count : count + pending.shape[0]] = pending
+        self.turning = True
+        self.store.combine(vectors[:, kept].T.contiguous(), None)
+        self.store.normalize(count)
+        self.turning = False
+        self.recent = self.recent[:0]
         self.matrix.zero_()
         self.matrix[:count, :count] = torch.diag(values[kept])
         self.coupling, self.length = coupling[:, kept].contiguous(), count
@@ -183,86 +248,46 @@ class ThickRestartBasis:
             If a product is not finite.
         """
         j, images = vectors.shape[0], products.clone(memory_format=torch.contiguous_format)
-        self.rows[:j] = vectors
+        self.store.put(0, vectors)
+        self.recent = self.recent[:0]
         self.length, self.coupling = j, torch.zeros(0, j, dtype=torch.float64)
-        square = self._orthogonalize(images, j).cpu()
+        square = orthogonalize(self.store, images, j).cpu()
         if not bool(square.isfinite().all()):
             raise NonFiniteError
         self.matrix.zero_()
-        self._defects = [0.0, 0]
+        self.defects = [0.0, 0]
         self._see((square - square.T)[*torch.triu_indices(j, j, 1)])
         self.matrix[:j, :j] = (square + square.T) / 2
         values, ritz, _ = self.ritz()
         chosen = ritz[:, wanted(values)]  # [j, k]
-        gram = chosen.T @ _ops.multi_dot(images.expand(j, -1, -1), images).cpu() @ chosen
+        gram = chosen.T @ _ops.gram(images).cpu() @ chosen
         squares, directions = torch.linalg.eigh((gram + gram.T) / 2)  # of the residuals, ascending
         least = max(negligible, BREAKDOWN_ROUNDINGS * self._eps) * self.norm
         self.neglected = least
-        p = min(int((squares > least**2).sum()), (self.rows.shape[0] - j) // 2)
-        fresh = self.rows[j : j + p]
+        found = int((squares > least**2).sum())
+        p = min(found, self.capacity - j)
+        if p < found:
+            self.neglected = max(least, float(squares.flip(0)[p].sqrt()))
+        fresh = self._room(p)
+        kept = 0
         if p:
-            self.combine((chosen @ directions.flip(1)[:, :p]).T.contiguous(), images, out=fresh)
-        kept = self._orthonormalize(fresh, j, BREAKDOWN_ROUNDINGS * self._eps * self.norm).shape[0]
-        self.coupling = torch.zeros(kept, j, dtype=torch.float64)
-        if kept:
-            pending = self.rows[j : j + kept].expand(j, -1, -1)
-            self.coupling[:] = _ops.multi_dot(pending, images).cpu().T
+            combine((chosen @ directions.flip(1)[:, :p]).T.contiguous(), images, out=fresh)
+            kept = self._orthonormalize(fresh, j).shape[0]
+        self.front, self._spare = fresh[:kept], self._spare[:0]
+        self.coupling = _ops.gram(self.front, images).cpu()
         return gram.diagonal().clamp(min=0.0).sqrt()
 
-    def ritz_vectors(self, chosen: Tensor, *, out: Tensor | None = None) -> Tensor:
-        """Return the rows whose coefficients in the basis are the columns of ``chosen [m, k]``: ``[k, n]``.
-
-        Normalised afresh: every rotation rounds, and a long run has hundreds.
-        """
-        rows = self.combine(chosen.T.contiguous(), self.rows[: self.length], out=out)
+    def ritz_vectors(self, chosen: Tensor) -> Tensor:
+        """Return the rows whose coefficients in the basis are the columns of ``chosen [m, k]``."""
+        like = self.front
+        rows = aligned_rows(chosen.shape[1], like.shape[1], dtype=like.dtype, device=like.device)
+        self.store.combine(chosen.T.contiguous(), rows)
         rows /= squared_norms(rows).sqrt().to(rows.dtype)[:, None]
         return rows
 
-    def combine(self, coefficients: Tensor, rows: Tensor, *, out: Tensor | None = None) -> Tensor:
-        """Return ``coefficients [l, m] @ rows [m, n]``, summed in float64; ``out`` may overlap ``rows``."""
-        count, (m, n) = coefficients.shape[0], rows.shape
-        out = aligned_rows(count, n, dtype=rows.dtype, device=rows.device) if out is None else out
-        coefficients = coefficients.to(rows.device)
-        for begin in range(0, n, _COLUMNS):
-            part = rows[:, begin : begin + _COLUMNS]
-            total = torch.zeros(count, part.shape[1], dtype=rows.dtype, device=rows.device)
-            _ops.multi_axpy(part.expand(count, m, -1), coefficients, total)
-            out[:, begin : begin + _COLUMNS] = total
-        return out
-
     def _see(self, defects: Tensor) -> None:
-        self._defects[0] += float(defects.square().sum())
-        self._defects[1] += defects.numel()
+        self.defects[0] += float(defects.square().sum())
+        self.defects[1] += defects.numel()
 
     def _neglect(self, size: float) -> None:
         self.neglected = math.hypot(self.neglected, size)
-
-    def _orthogonalize(self, rows: Tensor, length: int) -> Tensor:
-        """Remove the first ``length`` basis rows from ``rows [p, n]``, twice; return what was there."""
-        basis = self.rows[:length].expand(rows.shape[0], -1, -1)
-        total = torch.zeros(rows.shape[0], length, dtype=torch.float64, device=rows.device)
-        for _ in range(2 if length else 0):
-            coefficients = _ops.multi_dot(basis, rows)
-            _ops.multi_axpy(basis, coefficients, rows, scale=-1.0)
-            total += coefficients
-        return total
-
-    def _orthonormalize(self, rows: Tensor, length: int, negligible: float) -> Tensor:
-        """Make ``rows [p, n]``, which follow the first ``length`` of the basis, orthonormal in place.
-
-        Rows of which at most ``negligible`` is left are dropped: all of them, where the basis is full.
-        Returns R ``[kept, p]`` with ``rows before = R' rows after``.
-        """
-        p, kept = rows.shape[0], 0
-        r = torch.zeros(p, p, dtype=torch.float64)
-        for a in range(p):
-            row = rows[kept : kept + 1]
-            row.copy_(rows[a : a + 1].clone())
-            found = self._orthogonalize(row, length + kept)[0, length:] if kept else row.new_zeros(0)
-            norm = float(squared_norms(row).sqrt())
-            r[:kept, a] = found.cpu()
-            if norm > negligible:
-                row /= norm
-                r[kept, a] = norm
-                kept += 1
-        return r[:kept]

@@ -66,6 +66,10 @@ class Eigenpairs:
         Why the run stopped.
     message
         The sentence of the status, with the numbers of this run.
+    basis
+        Where the basis was kept and why, in a sentence.
+    state
+        What a run can be continued from (``initial=``), with ``keep_state=True``.
     which, restarts, seconds, memory_bytes, operator
         End of the spectrum, restarts of the basis, wall time, bytes of the vectors kept, description.
     """
@@ -89,20 +93,39 @@ class Eigenpairs:
     seconds: float
     memory_bytes: int
     operator: Mapping[str, object] = field(repr=False)
+    basis: str = ""
+    state: Any = field(default=None, repr=False)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, state: bool = False) -> None:
         """Write a results file, beside ``path`` and then renamed; read it with ``hesscope.load``.
 
         Holds the vectors, k n numbers, so that ``eigenpairs(..., initial=eig.vectors)`` can go on from it.
 
+        Parameters
+        ----------
+        path
+            The file, by custom ``*.safetensors``; replaced if it exists.
+        state
+            Also write the basis, so that ``initial=`` can continue the run. Needs ``keep_state=True``.
+
         Raises
         ------
+        ValueError
+            If ``state=True`` and the result holds no state.
         OSError
             If the file cannot be written; a file that was there before is intact.
         """
         description = {name: getattr(self, name) for name in _FIELDS}
         description |= {"status": self.status.name, "operator": dict(self.operator)}
-        write(path, KIND, description, {name: getattr(self, name) for name in _TENSORS})
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        description["basis"] = self.basis
+        if state:
+            if self.state is None:
+                msg = "save: state=True needs a result that holds its state; run with keep_state=True"
+                raise ValueError(msg)
+            description["state"] = self.state.numbers
+            tensors |= self.state.tensors()
+        write(path, KIND, description, tensors)
 
     def __len__(self) -> int:
         return self.values.shape[0]
@@ -116,7 +139,12 @@ def _read(description: Description, tensors: dict[str, Tensor]) -> Eigenpairs:
     fields: dict[str, Any] = {name: tensors[name] for name in _TENSORS}
     fields |= {name: description[name] for name in _FIELDS}
     status, operator = Status[description["status"]], dict(description["operator"])
-    return Eigenpairs(**fields, status=status, operator=operator)
+    basis, numbers, state = description.get("basis", ""), description.get("state"), None
+    if numbers is not None:
+        from hesscope.krylov.eigen_state import EigenState
+
+        state = EigenState.read(tensors, numbers)
+    return Eigenpairs(**fields, status=status, operator=operator, basis=basis, state=state)
 
 
 register(KIND, _read)

@@ -20,6 +20,10 @@ class Status(enum.Enum):
     INDEFINITE = "H + shift I has negative curvature, but the method needs a positive definite operator."
     SINGULAR = "H + shift I is singular and b leaves its range: there is a least-squares solution only."
     OPERATOR_FAILED = "A product raised an error. What was computed before is valid and can be resumed."
+    STORAGE_FAILED = (
+        "The storage of the basis failed: the disk may be full. What was computed before is valid and can be "
+        "resumed."
+    )
     INTERRUPTED = "Stopped by the user. What was computed is valid and can be resumed."
     NONFINITE_OPERATOR = (
         "The operator returned NaN or inf. Check the loss at these parameters, or compute the products in "

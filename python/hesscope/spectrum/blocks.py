@@ -120,10 +120,10 @@ def _passes(
 
     def needed(count: int, longest: int) -> int:
         whole: int = 2 * count * k * n * dtype.itemsize
-        return memory.run_bytes(count * k, steps, longest, dtype, basis=False) + whole
+        return memory.run_bytes(count * k, steps, longest, dtype) + whole
 
     order = sorted(blocks, key=lambda name: -size(blocks[name]))
-    memory.check(_WHERE, needed(1, size(blocks[order[0]])), operator.device, basis=False)
+    memory.check(_WHERE, needed(1, size(blocks[order[0]])), operator.device)
     free = memory.available(operator.device)
     passes: list[list[str]] = []
     for name in order:
@@ -230,7 +230,7 @@ def _density(
         products=k * run.alpha.shape[1],
         status=status,
         seconds=seconds,
-        memory_bytes=memory.run_bytes(k, steps, n, operator.dtype, basis=False),
+        memory_bytes=memory.run_bytes(k, steps, n, operator.dtype),
         orthogonality=None,
         settings=settings,
         operator=block(operator, part).description(),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hesscope import _checks
+from hesscope.krylov.basis_plan import BASES
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs
 from hesscope.spectrum.adaptive import check_until, measure_until
@@ -14,6 +15,7 @@ from hesscope.spectrum.deflation import deflated
 from hesscope.spectrum.measure import measure, report
 from hesscope.spectrum.result import SpectralDensity
 
+REORTHOGONALIZE = ("none", "full", "selective")
 _WHERE = "spectral_density"
 
 
@@ -32,6 +34,8 @@ def spectral_density(
     max_probes: int = 64,
     progress: bool = False,
     keep_state: bool = False,
+    basis: str | None = None,
+    memory_budget: int | None = None,
 ) -> SpectralDensity:
     """Estimate the distribution of the eigenvalues by stochastic Lanczos quadrature.
 
@@ -48,7 +52,9 @@ def spectral_density(
         Of the probes: the same seed, the same probes, on every device.
     reorthogonalize
         "none" is right for densities, traces and counts: rounding duplicates nodes and splits their weight,
-        but adds none. "full" keeps every Lanczos vector, so that each eigenvalue appears once.
+        but adds none. "full" keeps every Lanczos vector and projects every step on them, so that each
+        eigenvalue appears once; "selective" projects where orthogonality would fall below sqrt(eps), which
+        is enough for that, in a fraction of the steps.
     distribution
         "rademacher" (smaller variance) or "gaussian".
     tol
@@ -72,6 +78,9 @@ def spectral_density(
         Show a bar on stderr.
     keep_state
         Keep 2n numbers a probe, so that ``resume`` can add steps without repeating products.
+    basis, memory_budget
+        Where the vectors are kept with "full" and "selective", and the bytes they may take: see
+        :func:`hesscope.plan_basis`, which says beforehand what this run will do.
 
     Returns
     -------
@@ -85,16 +94,18 @@ def spectral_density(
     TypeError, ValueError
         If an argument has the wrong type or value, or the very first product is NaN or infinite.
     MemoryError
-        If the vectors cannot fit the free memory; raised before any product.
+        If the vectors cannot fit the memory or the disk; raised before any product.
     RunFailed
-        If a product raises an error, or the weights or the data behind the operator change, after the
-        first step. Its ``partial`` is the SpectralDensity of the steps before.
+        If a product raises an error, the weights or the data behind the operator change, or the disk that
+        holds the vectors fails, after the first step. Its ``partial`` is the SpectralDensity of the steps
+        before.
 
     Notes
     -----
-    ``num_probes * num_steps`` products; 3 vectors of length n a probe, and num_steps more with "full". With k
-    eigenpairs each step reads them three times for each probe. What is sampled then is a ratio, the norm of a
-    projected probe being random: for Rademacher probes its bias is of order k / n^2 of the value.
+    ``num_probes * num_steps`` products; 3 vectors of length n a probe, and num_steps more with "full" and
+    "selective". With k eigenpairs each step reads them three times for each probe. What is sampled then is a
+    ratio, the norm of a projected probe being random: for Rademacher probes its bias is of order k / n^2 of
+    the value.
 
     References
     ----------
@@ -103,11 +114,19 @@ def spectral_density(
     Musco and Ray (2024).
     """
     settings = _settings(operator, num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds)
-    if keep_state and reorthogonalize == "full":
+    if keep_state and reorthogonalize != "none":
         msg = (
-            f"{_WHERE}: keep_state must be False with reorthogonalize='full', whose state is the whole basis"
+            f"{_WHERE}: keep_state must be False with reorthogonalize={reorthogonalize!r}, whose state is "
+            "the whole basis"
         )
         raise ValueError(msg)
+    if basis is not None:
+        settings["basis"] = _checks.choice(_WHERE, "basis", basis, BASES)
+        if reorthogonalize == "none":
+            msg = f"{_WHERE}: basis must be None with reorthogonalize='none', which keeps none, got {basis!r}"
+            raise ValueError(msg)
+    if memory_budget is not None:
+        settings["memory_budget"] = _checks.integer(_WHERE, "memory_budget", memory_budget, least=1)
     driven = operator if eigenpairs is None else deflated(_WHERE, operator, eigenpairs)
     if until is None:
         density = measure(driven, settings, progress=progress, keep_state=keep_state)
@@ -138,7 +157,7 @@ def _settings(
         "num_probes": _checks.integer(_WHERE, "num_probes", num_probes, least=1, below=2**32),
         "num_steps": _checks.integer(_WHERE, "num_steps", num_steps, least=1),
         "seed": _checks.integer(_WHERE, "seed", seed),
-        "reorthogonalize": _checks.choice(_WHERE, "reorthogonalize", reorthogonalize, ("none", "full")),
+        "reorthogonalize": _checks.choice(_WHERE, "reorthogonalize", reorthogonalize, REORTHOGONALIZE),
         "distribution": _checks.choice(_WHERE, "distribution", distribution, ("rademacher", "gaussian")),
         "tol": None if tol is None else _tolerance(tol),
         "bounds": None if bounds is None else _bounds(bounds),

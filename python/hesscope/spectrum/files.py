@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 KIND = "spectral_density"
 DEFLATED = "deflated_spectral_density"  # of its own, so that a program that knows of no atoms refuses it
 _FIELDS = ("n", "products", "seconds", "memory_bytes", "orthogonality")
+_LATER: dict[str, Any] = {
+    "projections": 0,
+    "basis": None,
+}  # what older files mean
 
 
 def save(rho: SpectralDensity, path: str | os.PathLike[str], *, state: bool) -> None:
@@ -27,7 +31,7 @@ def save(rho: SpectralDensity, path: str | os.PathLike[str], *, state: bool) -> 
             msg = "save: state=True needs a result that holds its state; run with keep_state=True"
             raise ValueError(msg)
         tensors |= {"v": rho.state.v, "v_prev": rho.state.v_prev, "scalars": rho.state.scalars}
-    description = {name: getattr(rho, name) for name in _FIELDS}
+    description = {name: getattr(rho, name) for name in (*_FIELDS, *_LATER)}
     description |= {
         "status": rho.status.name,
         "settings": dict(rho.settings),
@@ -62,6 +66,7 @@ def read(description: Description, tensors: dict[str, Tensor]) -> SpectralDensit
         state=state,
         deflation=deflation,
         **{name: description[name] for name in _FIELDS},
+        **{name: description.get(name, absent) for name, absent in _LATER.items()},
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from hesscope.krylov import memory
+from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.lanczos import LanczosRun, lanczos
 from hesscope.krylov.recurrence import Recurrence, from_probes
 from hesscope.operators.base import SymmetricOperator
@@ -39,9 +40,8 @@ def measure(
     n, k = operator.shape[0], settings["num_probes"]
     known = operator if isinstance(operator, DeflatedOperator) else None
     free = n if known is None else n - known.rank
-    steps, basis = min(settings["num_steps"], free), settings["reorthogonalize"] == "full"
-    needed = memory.run_bytes(k, steps, n, operator.dtype, basis=basis)
-    memory.check(_WHERE, needed, operator.device, basis=basis)
+    steps = min(settings["num_steps"], free)
+    needed, plan = _memory(operator, settings, steps)
     began, products = time.perf_counter(), operator.products
     start = begin(operator, settings, k, first_probe=first_probe)
 
@@ -55,6 +55,8 @@ def measure(
             seconds=time.perf_counter() - began,
             memory_bytes=needed,
             orthogonality=run.orthogonality,
+            projections=run.projections,
+            basis=None if plan is None else plan.reason,
             settings=settings,
             operator=operator.description(),
             state=state,
@@ -67,6 +69,7 @@ def measure(
             start,
             num_steps=steps,
             reorthogonalize=settings["reorthogonalize"],
+            plan=plan,
             converged=settled(settings, n, None if known is None else known.deflation()),
             progress=progress,
         )
@@ -78,6 +81,28 @@ def measure(
         msg = f"{_WHERE}: operator must return finite products, but the first is not. {run.status.value}"
         raise ValueError(msg)
     return result(run, start if keep_state and run.status is not Status.NONFINITE_OPERATOR else None)
+
+
+def _memory(
+    operator: SymmetricOperator, settings: dict[str, Any], steps: int
+) -> tuple[int, BasisPlan | None]:
+    """Return the bytes a run keeps on the device and where its basis goes, or raise MemoryError."""
+    n, k, budget = operator.shape[0], settings["num_probes"], settings.get("memory_budget")
+    if settings["reorthogonalize"] == "none":
+        needed = memory.run_bytes(k, steps, n, operator.dtype)
+        memory.check(_WHERE, needed, operator.device, budget=budget)
+        return needed, None
+    plan = plan_basis(
+        n,
+        k * steps,
+        dtype=operator.dtype,
+        device=operator.device,
+        working_vectors=memory.VECTORS * k,
+        basis=settings.get("basis"),
+        memory_budget=budget,
+        where=_WHERE,
+    )
+    return plan.device_bytes + 2 * 8 * k * steps, plan
 
 
 def begin(

@@ -44,7 +44,8 @@ class SpectralDensity:
     memory_bytes
         Bytes of vectors that the run kept at its peak, beside what the operator itself needs.
     orthogonality
-        Largest ``|q_i . q_j - delta_ij|`` of the Lanczos vectors with ``reorthogonalize="full"``, else None.
+        Largest ``|q_i . q_j - delta_ij|`` of the Lanczos vectors with ``reorthogonalize="full"`` or
+        "selective", measured at the end; else None.
     settings
         The arguments: num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds; with
         ``until`` also that, max_probes and the level of each look.
@@ -54,6 +55,10 @@ class SpectralDensity:
         The vectors to continue from with more steps, or None.
     deflation
         The eigenvalues that were given, or None. They are among the nodes, n - k eigenvalues were sampled.
+    projections
+        Steps in which the vectors were projected on those before.
+    basis
+        Where the vectors were kept and why, in a sentence; None without reorthogonalisation.
     """
 
     alpha: Tensor
@@ -68,6 +73,8 @@ class SpectralDensity:
     operator: Mapping[str, Any]
     state: Recurrence | None = field(default=None, repr=False)
     deflation: Deflation | None = None
+    projections: int = 0
+    basis: str | None = None
 
     @cached_property
     def sampled(self) -> Quadrature:

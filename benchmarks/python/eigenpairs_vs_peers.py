@@ -1,0 +1,174 @@
+"""Top eigenpairs of three networks' Hessians: products against ARPACK and PRIMME, seconds against the ways
+of hessian-eigenthings and curvlinops.
+
+The job: k = 10 largest eigenpairs with |H x - value x| <= tol |value|, on the multilayer perceptron, the
+CNN and the GPT of jets_products.py. SciPy's eigsh (ARPACK) and PRIMME, where it is installed, run on our
+operator, so that products compare; hessian-eigenthings (its Lanczos, with the number of steps that first
+reaches the residuals, found beforehand) and curvlinops (its operator in eigsh) run on their own. All must
+agree on the values, and the residuals are measured with our operator. Products that check for missed pairs
+and measure residuals are counted apart.
+
+    python benchmarks/python/eigenpairs_vs_peers.py [--case mlp] [--k 10] [--tol 1e-4] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.sparse.linalg import eigsh
+from torch import Tensor, nn
+
+import hesscope as hs
+from harness import arguments, interleaved, median_ratio, record
+from jets_products import problem
+
+Pairs = tuple[Tensor, Tensor]  # values [k], descending, and vectors [k, n]
+Batch = tuple[Tensor, Tensor]
+
+
+def loss(model: nn.Module, batch: Batch) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def descending(values: np.ndarray, vectors: np.ndarray) -> Pairs:
+    order = np.argsort(values)[::-1].copy()
+    return torch.from_numpy(values[order]).double(), torch.from_numpy(vectors[:, order].T.copy()).float()
+
+
+def arpack(operator: Any, k: int, tol: float) -> Pairs:
+    start = np.random.default_rng(0).standard_normal(operator.shape[0]).astype(operator.dtype)
+    return descending(*eigsh(operator, k, which="LA", tol=tol, v0=start))
+
+
+def primme(operator: Any, k: int, tol: float) -> Pairs:
+    from primme import eigsh as primme_eigsh
+
+    return descending(*primme_eigsh(operator, k, which="LA", tol=tol))
+
+
+def eigenthings(model: nn.Module, batch: Batch, k: int, steps: int) -> Pairs:
+    from hessian_eigenthings.algorithms.lanczos import lanczos
+    from hessian_eigenthings.operators.hessian import HessianOperator
+
+    operator = HessianOperator(model, [batch], loss)
+    found = lanczos(operator, k=k, max_iter=steps, which="LA", reorthogonalize=True, seed=0)
+    values, vectors = found.eigenvalues.double(), found.eigenvectors
+    order = values.argsort(descending=True)
+    return values[order], (vectors if vectors.shape[0] == len(values) else vectors.T)[order]
+
+
+def curvlinops(model: nn.Module, batch: Batch, k: int, tol: float) -> Pairs:
+    from curvlinops import HessianLinearOperator
+
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    operator = HessianLinearOperator(
+        model, nn.CrossEntropyLoss(), parameters, [batch], check_deterministic=False
+    )
+    return arpack(operator.to_scipy(), k, tol)
+
+
+def hesscope(objective: hs.Objective, k: int, tol: float, *, check: bool) -> hs.Eigenpairs:
+    return hs.eigenpairs(hs.hessian(objective), k, tol=tol, check_missed=check)
+
+
+def worst(H: hs.SymmetricOperator, pairs: Pairs) -> float:
+    """Largest residual relative to its value."""
+    values, vectors = pairs
+    left = H.rows(vectors.contiguous()).double() - values[:, None] * vectors.double()
+    return float((left.norm(dim=1) / values.abs()).max())
+
+
+def counted(H: hs.SymmetricOperator, run: Callable[[], Pairs]) -> tuple[Pairs, dict[str, float]]:
+    before = H.products
+    pairs = run()
+    products = H.products - before
+    return pairs, {"products": products, "residual": worst(H, pairs)}
+
+
+def steps_needed(H: hs.SymmetricOperator, model: nn.Module, batch: Batch, k: int, tol: float) -> int:
+    """Steps of an unrestarted Lanczos, to a quarter, that first reach the residuals."""
+    steps = 2 * k
+    while worst(H, eigenthings(model, batch, k, steps)) > tol:
+        if steps > 40 * k:
+            msg = f"hessian-eigenthings does not reach {tol:g} in {steps} steps"
+            raise SystemExit(msg)
+        steps += max(steps // 4, 1)
+    return steps
+
+
+def measure(case: str, k: int, tol: float, repeats: int) -> dict[str, Any]:
+    model, batch = problem(case)
+    objective = hs.Objective(model, loss, batch)
+    H = hs.hessian(objective)
+    scipy_operator = H.to_scipy()
+    pairs, rows = {}, {}
+    pairs["eigsh"], rows["eigsh"] = counted(H, lambda: arpack(scipy_operator, k, tol))
+    pairs["eigsh, tol=0"], rows["eigsh, tol=0"] = counted(H, lambda: arpack(scipy_operator, k, 0))
+    # Their criterion is relative to each value, ours to the norm of H: as strict for the smallest value.
+    values = pairs["eigsh"][0]
+    ours = tol * float(values.abs().min() / values.abs().max())
+    if importlib.util.find_spec("primme") is not None:
+        pairs["PRIMME"], rows["PRIMME"] = counted(H, lambda: primme(scipy_operator, k, ours))
+    else:
+        print("PRIMME: not installed, left out")
+    eig = hesscope(objective, k, ours, check=True)
+    pairs["hesscope"] = (eig.values, eig.vectors)
+    rows["hesscope"] = {
+        "products": eig.search_products,
+        "check_products": eig.check_products,
+        "verification_products": eig.verification_products,
+        "residual": worst(H, pairs["hesscope"]),
+    }
+    jobs: dict[str, Callable[[], object]] = {
+        "hesscope": functools.partial(hesscope, objective, k, ours, check=False),
+        "hesscope, with the check": functools.partial(hesscope, objective, k, ours, check=True),
+    }
+    if importlib.util.find_spec("hessian_eigenthings") is not None:
+        steps = steps_needed(H, model, batch, k, tol)
+        jobs["hessian-eigenthings"] = functools.partial(eigenthings, model, batch, k, steps)
+        pairs["hessian-eigenthings"] = eigenthings(model, batch, k, steps)
+        rows["hessian-eigenthings"] = {"products": steps}
+    if importlib.util.find_spec("curvlinops") is not None:
+        jobs["curvlinops"] = functools.partial(curvlinops, model, batch, k, tol)
+        pairs["curvlinops"] = curvlinops(model, batch, k, tol)
+    for name, (found, _) in pairs.items():
+        error = float(((found - values).abs() / values.abs().max()).max())
+        if error > 10 * tol:
+            msg = f"{case}: {name} disagrees about the eigenvalues by {error:.1e}"
+            raise SystemExit(msg)
+    seconds = interleaved(jobs, repeats)
+    for name, times in seconds.items():
+        rows.setdefault(name, {})
+        rows[name] |= {"seconds": times, "times hesscope": median_ratio(times, seconds["hesscope"])}
+    for name, row in rows.items():
+        products = f"{row['products']:5.0f} products" if "products" in row else 14 * " "
+        ratio = f"{row['products'] / eig.search_products:5.2f} x" if "products" in row else 7 * " "
+        took = (
+            f"{statistics.median(row['seconds']):8.3f} s {row['times hesscope']:6.2f} x"
+            if "seconds" in row
+            else ""
+        )
+        print(f"{case:5} {name:26} {products} {ratio} {took}", flush=True)
+    return {"case": case, "n": objective.n, "k": k, "tol": tol, "rows": rows}
+
+
+def main() -> None:
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--case", nargs="*", default=["mlp", "cnn", "gpt"])
+    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--tol", type=float, default=1e-4)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    cases = [measure(case, options.k, options.tol, options.repeats) for case in options.case]
+    record(options.json, {"job": "top eigenpairs of networks", "cases": cases})
+
+
+if __name__ == "__main__":
+    main()

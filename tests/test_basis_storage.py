@@ -1,0 +1,199 @@
+"""Where a basis is kept: the same bits everywhere, bfloat16 as good as it can be, and what does not fit."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+import torch
+
+import hesscope as hs
+from hesscope.krylov import basis_plan, far_rows, memory
+from hesscope.krylov.far_rows import DiskRows, HostRows
+from hesscope.krylov.rows import MemoryRows
+from hesscope.testing import prescribed_spectrum, wasserstein1
+
+N = 2**12
+
+
+def spectrum(n, seed=0):
+    """Outliers at both ends of a bulk: full reorthogonalisation has something to do."""
+    rng = torch.Generator().manual_seed(seed)
+    values = 0.1 * torch.randn(n, generator=rng, dtype=torch.float64)
+    values[:6] = torch.tensor([3.0, 2.5, 2.0, -1.5, -2.0, -2.5])
+    return values
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Chunks of a few rows, and strips of one slab: every loop of the far storages goes round."""
+    monkeypatch.setattr(far_rows, "CHUNK_BYTES", 3 * N * 4)
+    monkeypatch.setattr(far_rows, "COLUMNS", 1024)
+    monkeypatch.setattr(far_rows, "_STRIP", 1024)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("storage", ["host", "disk"])
+@pytest.mark.parametrize("mode", ["full", "selective"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_far_basis_gives_the_bits_of_one_in_memory(storage, mode, dtype):
+    h = prescribed_spectrum(spectrum(N), dtype=dtype)
+    near = hs.spectral_density(h, num_probes=2, num_steps=60, reorthogonalize=mode)
+    far = hs.spectral_density(h, num_probes=2, num_steps=60, reorthogonalize=mode, basis=storage)
+    assert torch.equal(near.alpha, far.alpha)
+    assert torch.equal(near.beta, far.beta)
+    assert near.projections == far.projections > 0
+    # The measurement itself sums strip by strip: float64 rounding of it is all that may differ.
+    assert far.orthogonality == pytest.approx(near.orthogonality, abs=1e-14)
+    assert far.basis == f"{storage}, as asked for."
+    assert near.basis.startswith(str(dtype).removeprefix("torch."))
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("kind", [HostRows, DiskRows])
+@pytest.mark.usefixtures("small_chunks")
+def test_every_operation_of_a_far_basis(kind, k, rng):
+    like = {"dtype": torch.float32, "device": torch.device("cpu")}
+    near = MemoryRows(k, 7, N, storage=torch.float32, **like)
+    far = kind(k, 7, N, **like)
+    scale = torch.tensor([2.0, 0.5, 3.0], dtype=torch.float64)[:k]
+    for j in range(7):
+        v = torch.randn(k, N, generator=rng)
+        for rows in (near, far):
+            rows.put(j, v, scale=scale if j % 2 else None)
+    w = torch.randn(max(k, 2) if k == 1 else k, N, generator=rng)
+    c = near.dot(w, 6, start=1)
+    assert torch.equal(far.dot(w, 6, start=1), c)
+    after = [w.clone(), w.clone()]
+    near.axpy(c, after[0], start=1)
+    far.axpy(c, after[1], start=1)
+    assert torch.equal(*after)
+    assert not torch.equal(after[0], w)
+    if k == 1:
+        turn = torch.randn(3, 7, generator=rng, dtype=torch.float64)
+        outs = [torch.zeros(3, N), torch.zeros(3, N)]
+        near.combine(turn, outs[0])
+        far.combine(turn, outs[1])
+        assert torch.equal(*outs)
+        near.combine(turn, None)
+        far.combine(turn, None)
+        near.normalize(3)
+        far.normalize(3)
+        assert torch.equal(near.get(0, 7), far.get(0, 7))
+        assert (far.get(0, 3).norm(dim=1) - 1).abs().max() <= 1e-6
+    assert far.defect(5) == pytest.approx(near.defect(5), rel=1e-12)
+    far.close()
+
+
+def test_a_basis_in_bfloat16_keeps_the_recurrence_in_float32():
+    """Rows rounded to 2^-9 are orthogonal enough at n = 2^17: nodes are those of float32, no ghosts."""
+    n = 2**17
+    h = prescribed_spectrum(spectrum(n), dtype=torch.float32)
+    fine, coarse = (
+        hs.spectral_density(h, num_probes=1, num_steps=60, reorthogonalize="full", basis=basis)
+        for basis in ("float32", "bfloat16")
+    )
+    size = float(fine.nodes.abs().max())
+    distance = wasserstein1(fine.nodes[0], fine.weights[0], coarse.nodes[0], coarse.weights[0])
+    assert distance <= 1e-5 * size
+    for end in (slice(0, 3), slice(-3, None)):  # the outliers once each, to float32 accuracy
+        assert (fine.nodes[0, end] - coarse.nodes[0, end]).abs().max() <= 1e-5 * size
+    ghosts = hs.spectral_density(h, num_probes=1, num_steps=60)
+    assert (ghosts.nodes[0, -3:] - fine.nodes[0, -3:]).abs().max() > 0.1 * size
+    assert coarse.memory_bytes <= 0.55 * fine.memory_bytes
+
+
+class TestPlan:
+    def test_takes_the_first_that_fits(self, monkeypatch):
+        n, m = 200_000, 100
+        row = n * 4
+        monkeypatch.setattr(memory, "available", lambda _: 10**12)
+        plan = lambda budget, n=n: hs.plan_basis(n, m, memory_budget=budget)  # noqa: E731
+        assert plan(None).storage == "float32"
+        assert plan(103 * row).storage == "float32"
+        assert plan(103 * row - 1).storage == "bfloat16"
+        assert plan(53 * row).storage == "bfloat16"
+        away = plan(53 * row - 1)
+        assert away.storage == "disk"
+        assert away.disk_bytes == m * row
+        assert "bfloat16 needs" in away.reason
+        assert plan(103 * 50_000 * 4 - 1, 50_000).storage == "disk"  # too short for bfloat16
+
+    def test_goes_to_the_host_before_the_disk_where_the_operator_is_elsewhere(self, monkeypatch):
+        monkeypatch.setattr(memory, "available", lambda device: 10**8 if device.type == "cuda" else 10**12)
+        plan = hs.plan_basis(1_000_000, 100, device="cuda")
+        assert plan.storage == "host"
+        assert plan.host_bytes == 4 * 10**8
+
+    def test_says_what_would_be_enough(self, monkeypatch):
+        class Usage:
+            free = 1000
+
+        monkeypatch.setattr(basis_plan.shutil, "disk_usage", lambda _: Usage)
+        h = prescribed_spectrum(spectrum(N), dtype=torch.float32)
+        message = (
+            r"spectral_density: a basis of 50 vectors of length 4096 does not fit. float32: needs 0.000868 "
+            r"GB on cpu, 0.0005 GB are allowed or free; disk: needs"
+        )
+        with pytest.raises(MemoryError, match=message):
+            hs.spectral_density(h, num_probes=1, num_steps=50, reorthogonalize="full", memory_budget=500_000)
+        with pytest.raises(MemoryError, match=r"0.000819 GB on the disk of .*, 1e-06 GB are free \(TMPDIR"):
+            hs.spectral_density(h, num_probes=1, num_steps=50, reorthogonalize="full", basis="disk")
+        assert h.products == 0
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"basis": "tape"}, "basis must be one of 'float32'"),
+            ({"basis": "float64"}, "basis must be 'float32', as the operator"),
+            ({"memory_budget": 0}, "memory_budget must be at least 1"),
+        ],
+    )
+    def test_names_bad_arguments(self, options, message):
+        with pytest.raises(ValueError, match=f"plan_basis: {message}"):
+            hs.plan_basis(100, 10, **options)
+
+    def test_a_basis_without_reorthogonalisation_is_refused(self):
+        with pytest.raises(ValueError, match="basis must be None with reorthogonalize='none'"):
+            hs.spectral_density(hs.from_matrix(torch.eye(4)), basis="disk")
+
+
+def test_a_disk_that_is_full_at_the_start_is_named_before_any_product(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    h = prescribed_spectrum(spectrum(N), dtype=torch.float32)
+    with pytest.raises(
+        OSError, match=r"the disk of .* is full; the basis takes 0.000328 GB there. Make room"
+    ):
+        hs.spectral_density(h, num_probes=1, num_steps=20, reorthogonalize="full", basis="disk")
+    assert h.products == 0
+
+
+def test_a_disk_that_fills_keeps_the_steps_before(monkeypatch):
+    write, calls = os.pwrite, []
+
+    def filling(*arguments):
+        calls.append(arguments)
+        if len(calls) > 12:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*arguments)
+
+    h = prescribed_spectrum(spectrum(N), dtype=torch.float32)
+    options = {"num_probes": 1, "reorthogonalize": "full"}
+    whole = hs.spectral_density(h, num_steps=12, **options)
+    monkeypatch.setattr(os, "pwrite", filling)
+    with pytest.raises(hs.RunFailed, match=r"the basis could not be stored in step 13: .* is full") as caught:
+        hs.spectral_density(h, num_steps=40, basis="disk", **options)
+    part = caught.value.partial
+    assert part.status is hs.Status.STORAGE_FAILED
+    assert torch.equal(part.alpha, whole.alpha)
+
+
+def test_the_file_of_a_basis_is_gone_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    h = prescribed_spectrum(spectrum(N), dtype=torch.float32)
+    hs.spectral_density(h, num_probes=1, num_steps=10, reorthogonalize="full", basis="disk")
+    assert not list(tmp_path.iterdir())
