@@ -248,3 +248,15 @@ def test_the_picture_shows_atoms(tmp_path):
     shown = {text.get_text() for text in ax.texts}
     assert any("6 eigenpairs" in text for text in shown)
     assert {"9.00", "5.00", "3.00", "−4.00"} <= shown
+
+
+def test_functions_of_a_deflated_density_hold_the_closed_form_and_refuse_the_pairs_again():
+    h, eig = problem()
+    rho = hs.spectral_density(h, num_probes=8, num_steps=24, eigenpairs=eig)
+    plain = hs.spectral_density(h, num_probes=8, num_steps=24)
+    truth = float(spectrum().abs().sum())
+    found, wider = hs.nuclear_norm(rho), hs.nuclear_norm(plain)
+    assert abs(found.value - truth) <= found.error
+    assert found.error < 0.5 * wider.error
+    with pytest.raises(ValueError, match="eigenpairs must be None with a density that was deflated"):
+        hs.nuclear_norm(rho, eigenpairs=eig)

@@ -77,7 +77,13 @@ class Known:
 
 
 def known_pairs(rho: SpectralDensity, pairs: Eigenpairs) -> Known:
-    """Project the probes of a density, made anew from their seed, on eigenvectors."""
+    """Project the probes of a density, made anew from their seed, on eigenvectors.
+
+    Raises ValueError for a density that was measured without them: its probes were orthogonal to them.
+    """
+    if rho.deflation is not None:
+        msg = "eigenpairs must be None with a density that was deflated: it holds them exactly already"
+        raise ValueError(msg)
     vectors, squares = pairs.vectors, []
     for first in range(0, rho.num_probes, BATCH):
         z = _ops.probes(
@@ -157,8 +163,7 @@ def estimate(
         return _plain(rho.n, q, functions) + corrections  # [K, J]
 
     def at(steps: int) -> float:
-        part = quadrature.gauss(rho.alpha[:, :steps].contiguous(), rho.beta[:, :steps].contiguous())
-        return float(statistic(sums(part).mean(dim=0)))
+        return float(statistic(sums(rho.shortened(steps)).mean(dim=0)))
 
     values = sums(rho.quadrature)
     value = float(statistic(values.mean(dim=0)))
