@@ -1,6 +1,6 @@
 // gemm does 2 B m n k operations: limited by arithmetic, except where a matrix is thin. The rate is
 // in the JSON (gflop_per_s); against another library's it is compared in pairs, by the script
-// benchmarks/python/gemm_vs_torch.py.
+// the Python benchmarks.
 #include <algorithm>
 #include <cmath>
 
