@@ -1,6 +1,6 @@
 // gemm does 2 B m n k operations: limited by arithmetic, except where a matrix is thin. The rate is
-// in the JSON (gflop_per_s); against another library's it is compared in pairs, by the script
-// the Python benchmarks.
+// in the JSON (gflop_per_s); a script among the Python benchmarks compares it with another
+// library's.
 #include <algorithm>
 #include <cmath>
 
