@@ -6,7 +6,7 @@ from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.krylov.low_rank import low_rank_inverse
 from hesscope.krylov.solve import solve
-from hesscope.objective import Objective, attention_heads, parameter_groups
+from hesscope.objective import BatchGroups, Objective, attention_heads, batch_groups, parameter_groups
 from hesscope.operators import (
     SymmetricOperator,
     block,
@@ -18,6 +18,7 @@ from hesscope.operators import (
 )
 from hesscope.results import (
     Band,
+    BatchInterval,
     Eigenpairs,
     Estimate,
     LogDeterminant,
@@ -29,6 +30,7 @@ from hesscope.results import (
 )
 from hesscope.spectrum import (
     SpectralDensity,
+    batch_interval,
     block_densities,
     condition_number,
     count,
@@ -51,6 +53,8 @@ __version__: str = build_info()["version"]
 __all__ = [
     "Band",
     "BasisPlan",
+    "BatchGroups",
+    "BatchInterval",
     "Eigenpairs",
     "Estimate",
     "LogDeterminant",
@@ -63,6 +67,8 @@ __all__ = [
     "ThirdOrder",
     "VectorEstimate",
     "attention_heads",
+    "batch_groups",
+    "batch_interval",
     "block",
     "block_densities",
     "condition_number",
