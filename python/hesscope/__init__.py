@@ -2,6 +2,7 @@
 
 from hesscope._ops import build_info
 from hesscope.curvature import fisher, ggn, gradient_covariance, hessian
+from hesscope.krylov.apply_function import apply_function
 from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.krylov.low_rank import low_rank_inverse
@@ -20,6 +21,7 @@ from hesscope.results import (
     Band,
     Eigenpairs,
     Estimate,
+    FunctionProduct,
     LogDeterminant,
     RunFailed,
     Solution,
@@ -53,6 +55,7 @@ __all__ = [
     "BasisPlan",
     "Eigenpairs",
     "Estimate",
+    "FunctionProduct",
     "LogDeterminant",
     "Objective",
     "RunFailed",
@@ -62,6 +65,7 @@ __all__ = [
     "SymmetricOperator",
     "ThirdOrder",
     "VectorEstimate",
+    "apply_function",
     "attention_heads",
     "block",
     "block_densities",
