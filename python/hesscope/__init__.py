@@ -7,13 +7,14 @@ from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.krylov.low_rank import low_rank_inverse
 from hesscope.krylov.solve import solve
-from hesscope.objective import Objective, attention_heads, parameter_groups
+from hesscope.objective import Objective, adam_preconditioner, attention_heads, parameter_groups
 from hesscope.operators import (
     SymmetricOperator,
     block,
     from_function,
     from_matrix,
     from_scipy,
+    preconditioned,
     scaled,
     shifted,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "SymmetricOperator",
     "ThirdOrder",
     "VectorEstimate",
+    "adam_preconditioner",
     "apply_function",
     "attention_heads",
     "block",
@@ -89,6 +91,7 @@ __all__ = [
     "parameter_groups",
     "participation",
     "plan_basis",
+    "preconditioned",
     "resume",
     "scaled",
     "shifted",
