@@ -4,6 +4,7 @@ from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
 from hesscope.results.failure import RunFailed
 from hesscope.results.files import load
+from hesscope.results.function_product import FunctionProduct
 from hesscope.results.log_determinant import LogDeterminant
 from hesscope.results.solution import Solution
 from hesscope.results.vector_estimate import VectorEstimate
@@ -12,6 +13,7 @@ __all__ = [
     "Band",
     "Eigenpairs",
     "Estimate",
+    "FunctionProduct",
     "LogDeterminant",
     "RunFailed",
     "Solution",
