@@ -5,9 +5,32 @@ from __future__ import annotations
 import itertools
 
 import torch
+from torch import nn
 
 import hesscope as hs
 from jets_cases import RELATIVE, vectors
+from test_jets_models import problem
+
+DOUBLE = torch.float64
+
+
+def objective_of(name, mode="keep", **options):
+    model, x, y = problem(name)
+    return hs.Objective(model, nn.CrossEntropyLoss(label_smoothing=0.1), (x, y), mode=mode, **options)
+
+
+class Cubic(nn.Module):
+    """sum_r c_r (a_r' theta)^3 / 6 with orthonormal directions."""
+
+    def __init__(self):
+        super().__init__()
+        g = torch.Generator().manual_seed(0)
+        self.register_buffer("a", torch.linalg.qr(torch.randn(7, 7, generator=g, dtype=DOUBLE))[0])
+        self.register_buffer("c", torch.tensor([3.0, -2.0, 1.0, 0.5, 0.0, -1.0, 2.0], dtype=DOUBLE))
+        self.theta = nn.Parameter(torch.randn(7, generator=g, dtype=DOUBLE))
+
+    def forward(self, scale):
+        return scale * (self.c * (self.a @ self.theta) ** 3).sum() / 6
 
 
 def difference(objective, function, direction, steps=5, first=2e-2):

@@ -19,7 +19,11 @@ from hesscope.operators import (
 from hesscope.results import (
     Band,
     Eigenpairs,
+    EigenvalueGradient,
     Estimate,
+    GradientEstimate,
+    InjectiveNorm,
+    LipschitzEstimate,
     LogDeterminant,
     RunFailed,
     Solution,
@@ -44,7 +48,7 @@ from hesscope.spectrum import (
     trace,
     trace_inverse,
 )
-from hesscope.third_order import ThirdOrder, third_order
+from hesscope.third_order import ProjectedTensor, ThirdOrder, third_order
 
 __version__: str = build_info()["version"]
 
@@ -52,9 +56,14 @@ __all__ = [
     "Band",
     "BasisPlan",
     "Eigenpairs",
+    "EigenvalueGradient",
     "Estimate",
+    "GradientEstimate",
+    "InjectiveNorm",
+    "LipschitzEstimate",
     "LogDeterminant",
     "Objective",
+    "ProjectedTensor",
     "RunFailed",
     "Solution",
     "SpectralDensity",

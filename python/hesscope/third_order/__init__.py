@@ -1,5 +1,6 @@
 """Third order: how the Hessian changes from place to place."""
 
 from hesscope.third_order.contract import ThirdOrder, third_order
+from hesscope.third_order.projected import ProjectedTensor
 
-__all__ = ["ThirdOrder", "third_order"]
+__all__ = ["ProjectedTensor", "ThirdOrder", "third_order"]
