@@ -18,6 +18,7 @@ from hesscope.operators import (
 )
 from hesscope.results import (
     Band,
+    CurvatureStability,
     Eigenpairs,
     EigenvalueGradient,
     Estimate,
@@ -48,13 +49,14 @@ from hesscope.spectrum import (
     trace,
     trace_inverse,
 )
-from hesscope.third_order import ProjectedTensor, ThirdOrder, third_order
+from hesscope.third_order import ProjectedTensor, ThirdOrder, curvature_stability, third_order
 
 __version__: str = build_info()["version"]
 
 __all__ = [
     "Band",
     "BasisPlan",
+    "CurvatureStability",
     "Eigenpairs",
     "EigenvalueGradient",
     "Estimate",
@@ -76,6 +78,7 @@ __all__ = [
     "block_densities",
     "condition_number",
     "count",
+    "curvature_stability",
     "diagonal",
     "effective_rank",
     "eigenpairs",

@@ -9,10 +9,12 @@ from hesscope.results.injective_norm import InjectiveNorm
 from hesscope.results.lipschitz import LipschitzEstimate
 from hesscope.results.log_determinant import LogDeterminant
 from hesscope.results.solution import Solution
+from hesscope.results.stability import CurvatureStability
 from hesscope.results.vector_estimate import VectorEstimate
 
 __all__ = [
     "Band",
+    "CurvatureStability",
     "Eigenpairs",
     "EigenvalueGradient",
     "Estimate",
