@@ -81,3 +81,26 @@ def assert_third_order(objective, *, num_vectors=(1, 5), relative=RELATIVE, zero
         assert_close(jets.quadratic_form(u), (products * u).sum(1), size, relative)
         assert_close(jets.cubic_form(u), (squares * u).sum(1), size, relative)
     return jets
+
+
+class CubicForm(nn.Module):
+    """T[theta, theta, theta] / 6 of a dense symmetric tensor: its third derivative is T, everywhere."""
+
+    def __init__(self, t):
+        super().__init__()
+        self.register_buffer("t", t)
+        self.theta = nn.Parameter(torch.zeros(len(t), dtype=DOUBLE))
+
+    def forward(self, scale):
+        return scale * torch.einsum("ijk,i,j,k->", self.t, self.theta, self.theta, self.theta) / 6
+
+
+def objective_of_tensor(t):
+    """The objective whose third derivative is t."""
+    model = CubicForm(t)
+    return hs.Objective(model, lambda m, s: m(s), torch.tensor(1.0, dtype=DOUBLE))
+
+
+def random_symmetric(n, seed=0):
+    t = torch.randn(n, n, n, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
+    return sum(t.permute(order) for order in itertools.permutations(range(3))) / 6

@@ -56,7 +56,7 @@ class ThirdOrderMeasures(SpectrumGradients):
         *,
         num_starts: int = 16,
         num_steps: int = 100,
-        tol: float = 1e-3,
+        tol: float = 1e-2,
         initial: Tensor | None = None,
         frobenius: Estimate | None = None,
         num_pairs: int = 256,
@@ -74,7 +74,8 @@ class ThirdOrderMeasures(SpectrumGradients):
         num_steps
             Steps at most.
         tol
-            A start has arrived when ``|T[x, x, .] - T[x, x, x] x| <= tol |T[x, x, .]|``.
+            A start has arrived when ``|T[x, x, .] - T[x, x, x] x| <= tol |T[x, x, .]|``; its value is then
+            below a stationary one by about tol squared of it.
         initial
             ``[n]`` or rows ``[j, n]``: further starts, such as eigenvectors of H.
         frobenius
