@@ -35,7 +35,7 @@ CASES = {
 }
 LIMITS = [name for name in vars(kernels) if name.startswith("_LEAST")]
 SHAPES_OF_X = {"layer norm": (5, 6), "attention": (5, 4, 6)}
-SERVED = dict.fromkeys(CASES, {"factor_sum", "norm_jet", "norm_jet_backward", "softmax_jet"})
+SERVED = {case: {"factor_sum", "norm_jet", "norm_jet_backward", "softmax_jet"} for case in CASES}
 SERVED["attention"] = {"softmax_jet", "softmax_jet_backward"}
 
 

@@ -55,7 +55,8 @@ def log_softmax_backward(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
     A captured graph has it in place of PyTorch's, which moves with y: so a cross entropy needs no
     coefficients of y, which are as large as the logits.
     """
-    return aten._log_softmax_backward_data.default(g, y, dim, x.dtype)
+    out: Tensor = aten._log_softmax_backward_data.default(g, y, dim, x.dtype)
+    return out
 
 
 for _name, _function in (
