@@ -23,6 +23,7 @@ void bind_orthogonalize(py::module_& m);
 void bind_probes(py::module_& m);
 void bind_product_sum(py::module_& m);
 void bind_scaling(py::module_& m);
+void bind_softmax_jet(py::module_& m);
 void bind_sparse(py::module_& m);
 void bind_tridiagonal(py::module_& m);
 
@@ -48,6 +49,7 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_probes(m);
   hesscope::bind_product_sum(m);
   hesscope::bind_scaling(m);
+  hesscope::bind_softmax_jet(m);
   hesscope::bind_sparse(m);
   hesscope::bind_tridiagonal(m);
   m.def("build_info", [] {
