@@ -2,25 +2,40 @@
 
 from hesscope._ops import build_info
 from hesscope.curvature import fisher, ggn, gradient_covariance, hessian
+from hesscope.krylov.apply_function import apply_function
 from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.krylov.low_rank import low_rank_inverse
 from hesscope.krylov.solve import solve
-from hesscope.objective import BatchGroups, Objective, attention_heads, batch_groups, parameter_groups
+from hesscope.objective import (
+    BatchGroups,
+    Objective,
+    adam_preconditioner,
+    attention_heads,
+    batch_groups,
+    parameter_groups,
+)
 from hesscope.operators import (
     SymmetricOperator,
     block,
     from_function,
     from_matrix,
     from_scipy,
+    preconditioned,
     scaled,
     shifted,
 )
 from hesscope.results import (
     Band,
     BatchInterval,
+    CurvatureStability,
     Eigenpairs,
+    EigenvalueGradient,
     Estimate,
+    FunctionProduct,
+    GradientEstimate,
+    InjectiveNorm,
+    LipschitzEstimate,
     LogDeterminant,
     RunFailed,
     Solution,
@@ -46,7 +61,7 @@ from hesscope.spectrum import (
     trace,
     trace_inverse,
 )
-from hesscope.third_order import ThirdOrder, third_order
+from hesscope.third_order import ProjectedTensor, ThirdOrder, curvature_stability, third_order
 
 __version__: str = build_info()["version"]
 
@@ -55,10 +70,17 @@ __all__ = [
     "BasisPlan",
     "BatchGroups",
     "BatchInterval",
+    "CurvatureStability",
     "Eigenpairs",
+    "EigenvalueGradient",
     "Estimate",
+    "FunctionProduct",
+    "GradientEstimate",
+    "InjectiveNorm",
+    "LipschitzEstimate",
     "LogDeterminant",
     "Objective",
+    "ProjectedTensor",
     "RunFailed",
     "Solution",
     "SpectralDensity",
@@ -66,6 +88,8 @@ __all__ = [
     "SymmetricOperator",
     "ThirdOrder",
     "VectorEstimate",
+    "adam_preconditioner",
+    "apply_function",
     "attention_heads",
     "batch_groups",
     "batch_interval",
@@ -73,6 +97,7 @@ __all__ = [
     "block_densities",
     "condition_number",
     "count",
+    "curvature_stability",
     "diagonal",
     "effective_rank",
     "eigenpairs",
@@ -91,6 +116,7 @@ __all__ = [
     "parameter_groups",
     "participation",
     "plan_basis",
+    "preconditioned",
     "resume",
     "scaled",
     "shifted",
