@@ -90,23 +90,22 @@ def test_a_tolerance_is_of_each_block_by_itself():
         assert torch.allclose(rho[name].alpha, alone.alpha, rtol=0, atol=1e-10)
         assert loose[name].num_steps < rho[name].num_steps
         assert rho[name].settings == alone.settings
-    assert sum(r.products for r in rho.values()) == h.products - sum(
-        r.products for r in loose.values()
-    ) - sum(2 * r.num_steps for r in rho.values())
 
 
 def test_a_block_that_settles_first_keeps_its_steps():
     spread = torch.linspace(-1, 1, 256, dtype=torch.float64)
-    easy = torch.cat([torch.zeros(250, dtype=torch.float64), torch.linspace(1, 2, 6, dtype=torch.float64)])
+    easy = torch.cat([1e-3 * spread[:-2], torch.tensor([-1.0, 1.0], dtype=torch.float64)])
     h = hs.from_matrix(torch.diag(torch.cat([spread, easy])))
-    rho = hs.block_densities(h, {"hard": slice(0, 256), "easy": slice(256, 512)}, num_steps=80, tol=0.02)
-    assert rho["easy"].num_steps < rho["hard"].num_steps < 80
+    parts = {"hard": slice(0, 256), "easy": slice(256, 512)}
+    rho = hs.block_densities(h, parts, num_steps=120, tol=0.005)
+    assert rho["easy"].num_steps < rho["hard"].num_steps < 120
+    assert rho["easy"].status is rho["hard"].status is Status.CONVERGED
 
 
 def test_probes_are_added_to_the_blocks_that_need_them():
     """Outliers of one block make its distribution uncertain; the other one is content at once."""
     flat = torch.linspace(-1, 1, 512, dtype=torch.float64)
-    hard = torch.cat([torch.linspace(-1, 1, 24, dtype=torch.float64)])
+    hard = torch.linspace(-1, 1, 24, dtype=torch.float64)
     h = prescribed_spectrum(torch.cat([flat, flat]))
     parts = {"large": slice(0, 900), "small": slice(900, 900 + len(hard))}
     rho = hs.block_densities(h, parts, num_steps=10, until=0.015, max_probes=64)
