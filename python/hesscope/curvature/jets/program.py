@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hesscope.curvature.jets.call import Call, Step
+from hesscope.curvature.jets.footprint import Footprint, held_bytes
 from hesscope.curvature.jets.partition import Moving, Partition, partition
 from hesscope.curvature.jets.trace import Instruction, Listing, Ref, is_random, references
 
@@ -46,6 +46,11 @@ class Program:
         The gradient.
     numels
         Entries of each selected parameter.
+
+    Attributes
+    ----------
+    footprint
+        The memory that a batch needs; None before the first was evaluated.
     """
 
     def __init__(self, listing: Listing, numels: Sequence[int]) -> None:
@@ -54,6 +59,7 @@ class Program:
         self.parts: Partition = partition(listing, len(numels))
         self._frees = _last_uses(self.parts)
         self._schedules: dict[bool, list[_Turn]] = {}
+        self.footprint: Footprint | None = None
 
     def prepare(
         self, inputs: Sequence[Tensor], *, gradient: bool
@@ -89,7 +95,7 @@ class Program:
                 values[i] = None
         found = [None if i is None else kept[i] for i in self.listing.outputs] if gradient else None
         outside = {t.untyped_storage().data_ptr() for t in inputs}
-        return Prepared(self, steps, _size(steps, outside)), found
+        return Prepared(self, steps, held_bytes([c.step for c in steps], outside)), found
 
     def _compile(self, moving: Moving, values: list[Any]) -> Compiled:
         call = self._call(moving, values)
@@ -251,23 +257,3 @@ def _last_uses(parts: Partition) -> dict[int, tuple[int, ...]]:
     for source, index in last.items():
         ends.setdefault(index, []).append(source)
     return {index: tuple(found) for index, found in ends.items()}
-
-
-def _size(steps: Iterable[Compiled], outside: set[int]) -> int:
-    """Return the bytes of the storages that steps hold, those of the inputs not counted."""
-    found: dict[int, int] = {}
-    stack: list[Any] = [compiled.step for compiled in steps]
-    while stack:
-        entry = stack.pop()
-        if isinstance(entry, Tensor):
-            storage = entry.untyped_storage()
-            found[storage.data_ptr()] = storage.nbytes()
-        elif isinstance(entry, functools.partial):
-            stack += [entry.args, entry.keywords]
-        elif isinstance(entry, (tuple, list)):
-            stack += entry
-        elif isinstance(entry, dict):
-            stack += entry.values()
-        elif isinstance(entry, Call):
-            stack += [entry.args, entry.kwargs]
-    return sum(size for address, size in found.items() if address not in outside)

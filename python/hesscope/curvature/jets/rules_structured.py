@@ -168,8 +168,7 @@ def _norm_backward(call: Call) -> Step:
     """Build for ``normalize_backward``: d = rstd P(g), P(g) = g - mean(g) - y mean(y g)."""
     g, y, rstd, dims = call.args
     along = (y * g).mean(dims, keepdim=True)
-    result = project(g, y, dims) if 2 in call.carries else None
-    step = functools.partial(_norm_backward_step, g, y, rstd, along, result, list(dims), call.carries)
+    step = functools.partial(_norm_backward_step, g, y, rstd, along, list(dims), call.carries)
     return kernels.norm_backward(step, call, along)
 
 
@@ -178,7 +177,6 @@ def _norm_backward_step(
     y: Tensor,
     rstd: Tensor,
     along: Tensor,
-    result: Tensor | None,
     dims: list[int],
     carries: tuple[int | tuple[int, int], ...],
     *coefficients: Tensor,
@@ -195,8 +193,9 @@ def _norm_backward_step(
         out = dy * -along if out is None else out.addcmul_(dy, along, value=-1)
     if out is not None and inner is not None:
         out = out.addcmul_(y, inner.mean(dims, keepdim=True), value=-1).mul_(rstd)
-    if drstd is not None and result is not None:
-        out = result * drstd if out is None else out.addcmul_(result, drstd)
+    if drstd is not None:
+        projected = project(g, y, dims)  # not kept: it would be one more value of the size of g
+        out = projected * drstd if out is None else out.addcmul_(projected, drstd)
     assert out is not None
     return out
 
