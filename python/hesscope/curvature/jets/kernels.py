@@ -110,40 +110,43 @@ def _layout(shape: Sequence[int], dims: Sequence[int]) -> tuple[int, int, int] |
     return found if found[2] >= _LEAST_ROW and min(found) > 0 else None
 
 
-def norm(plain: Step, y: Tensor, rstd: Tensor, dims: Sequence[int]) -> Step:
+def norm(plain: Step, y: Tensor, rstd: Tensor, dims: Sequence[int], centred: bool) -> Step:
     """Serve ``normalize``: coefficients of y, mean and rstd."""
     layout = _layout(y.shape, dims)
     if layout is None or not _served(y) or not y.is_contiguous():
         return plain
-    return functools.partial(_norm_step, plain, layout, y, rstd)
+    return functools.partial(_norm_step, plain, layout, y, rstd, centred)
 
 
 def _norm_step(
-    plain: Step, layout: tuple[int, int, int], y: Tensor, rstd: Tensor, t: Tensor
+    plain: Step, layout: tuple[int, int, int], y: Tensor, rstd: Tensor, centred: bool, t: Tensor
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     if t.numel() < _LEAST_NORM or not t.is_contiguous():
         result: tuple[Tensor | None, Tensor | None, Tensor | None] = plain(t)
         return result
-    out, mean, inverse = _ops.norm_jet([t.view(len(t), *layout)], y.view(layout), rstd.flatten())
+    coefficients, values = [t.view(len(t), *layout)], y.view(layout)
+    out, mean, inverse = _ops.norm_jet(coefficients, values, rstd.flatten(), centred=centred)
     moments = (len(t), *rstd.shape)
     return out[0].view(t.shape), mean[0].view(moments), inverse[0].view(moments)
 
 
 def norm_backward(plain: Step, call: Call, along: Tensor) -> Step:
     """Serve ``normalize_backward``, given mean(y g)."""
-    g, y, rstd, dims = call.args
+    g, y, rstd, dims, centred = call.args
     layout = _layout(y.shape, dims)
     if layout is None or not _served(y) or not (g.is_contiguous() and y.is_contiguous()):
         return plain
-    moments = torch.stack([g.mean(dims, keepdim=True).flatten(), along.flatten()])
+    mean = g.mean(dims, keepdim=True) if centred else torch.zeros_like(along)
+    moments = torch.stack([mean.flatten(), along.flatten()])
     saved = (g.view(layout), y.view(layout), rstd.flatten(), moments)
-    return functools.partial(_norm_backward_step, plain, tuple(y.shape), saved, call.carries)
+    return functools.partial(_norm_backward_step, plain, tuple(y.shape), saved, centred, call.carries)
 
 
 def _norm_backward_step(
     plain: Step,
     shape: tuple[int, ...],
     saved: tuple[Tensor, Tensor, Tensor, Tensor],
+    centred: bool,
     carries: tuple[int | tuple[int, int], ...],
     *coefficients: Tensor,
 ) -> Tensor:
@@ -155,7 +158,7 @@ def _norm_backward_step(
     found = dict(zip(carries, coefficients, strict=True))
     dg, dy = (None if found.get(i) is None else found[i].view(k, *saved[0].shape) for i in (0, 1))
     drstd = None if found.get(2) is None else found[2].reshape(k, -1)
-    return _ops.norm_jet_backward(dg, dy, drstd, *saved).view(k, *shape)
+    return _ops.norm_jet_backward(dg, dy, drstd, *saved, centred=centred).view(k, *shape)
 
 
 def softmax(plain: Step, p: Tensor, dim: int, w: Tensor | None = None, *, logarithm: bool = False) -> Step:
