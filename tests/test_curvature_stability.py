@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -14,6 +15,10 @@ from hesscope.third_order.doubling import bracket, search
 from jets_cases import vectors
 from test_eigenvalue_gradient import dense, move
 from third_order_cases import DOUBLE, assert_close, difference, objective_of, objective_of_tensor
+
+
+def estimate(value):
+    return hs.Estimate(value, 0.0, (value, value), 0, "", hs.Status.COMPLETE)
 
 
 def trained(steps=40, l2=0.0):
@@ -66,6 +71,8 @@ def test_beta_is_what_is_beside_the_eigenvector(found):
     beside = result.gradient - (x @ result.gradient) * x
     assert abs(result.beta.value - float(beside @ beside)) <= result.beta.error + 1e-9 * result.beta.value
     assert 0 < result.beta.value < result.slope.value**2
+    along = float(objective.gradient() @ x) * float(result.gradient @ x)
+    assert result.alpha_beside.value == pytest.approx(result.alpha.value + along, rel=1e-6)
 
 
 def test_the_sharpness_doubles_where_evaluations_say(found):
@@ -142,10 +149,16 @@ def test_it_is_saved_and_loaded(found, tmp_path):
 def test_formulas_of_the_edge(found):
     _, result = found
     rate = 1.0 / result.sharpness.value
-    if result.alpha.value > 0:
-        missing = 2 / rate - result.sharpness.value
-        assert result.steps_to_edge(rate) == pytest.approx(missing / (rate * result.alpha.value))
-        assert result.oscillation == pytest.approx(math.sqrt(2 * result.alpha.value / result.beta.value))
+    alpha, beta = result.alpha.value, result.beta.value
+    missing = 2 / rate - result.sharpness.value
+    rising = dataclasses.replace(result, alpha=estimate(abs(alpha)), alpha_beside=estimate(0.02))
+    assert rising.steps_to_edge(rate) == pytest.approx(missing / (rate * abs(alpha)))
+    assert rising.oscillation == pytest.approx(math.sqrt(0.04 / beta))
+    falling = dataclasses.replace(result, alpha=estimate(-abs(alpha)), alpha_beside=estimate(-0.02))
+    assert falling.steps_to_edge(rate) == math.inf
+    assert falling.oscillation == 0
+    assert "gradient descent sharpens" in str(rising)
+    assert "gradient descent flattens" in str(falling)
     for wrong in (0.0, -1.0, math.inf):
         with pytest.raises(ValueError, match="steps_to_edge: learning_rate must be positive and finite"):
             result.steps_to_edge(wrong)
@@ -205,3 +218,24 @@ def test_what_has_no_answer_is_refused():
     for call, error, message in cases:
         with pytest.raises(error, match=message):
             call()
+
+
+@pytest.mark.slow
+def test_full_batch_descent_settles_at_the_edge_of_stability():
+    """Cohen et al. (2021): the sharpness rises to 2 / step and stays there."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 1))
+    x = vectors(50, 10, dtype=torch.float32).contiguous()
+    y = vectors(50, 1, seed=2, dtype=torch.float32).contiguous()
+    objective = hs.Objective(model, nn.MSELoss(), (x, y))
+    rate = 0.1
+    seen = []
+    for step in range(800):
+        move(objective, -rate * objective.gradient())
+        if step % 50 == 49:
+            seen.append(hs.curvature_stability(objective, max_evaluations=0))
+    steps = [found.largest_stable_step / rate for found in seen]
+    assert steps[0] > 3
+    assert all(0.9 < ratio < 1.15 for ratio in steps[-9:])
+    # It was driven there: what descent makes of the sharpness, beside the oscillation, is to raise it.
+    assert all(found.alpha_beside.value > 0 for found in seen[:6])
