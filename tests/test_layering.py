@@ -34,6 +34,8 @@ ALLOWED = {
     "backends/no_cuda": [r"hesscope/", r"kernels/", r"backends/no_cuda/"],
     "ops": [r"hesscope/", r"kernels/", r"ops/"],
     "algo": [r"hesscope/", r"algo/"],
+    "io": [r"hesscope/", r"io/", r"(fcntl|unistd)\.h$"],
+    "programs": [r"hesscope/", r"[a-z_]+\.h$"],
     "bindings": [r"hesscope/", r"bindings/", r"pybind11/"],
     "../benchmarks/cpp": [r"hesscope/", r"[a-z_]+\.h$"],
 }

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "hesscope/build.h"
-#include "json.h"
+#include "hesscope/json.h"
 #include "options.h"
 
 namespace hesscope::bench {
