@@ -186,7 +186,6 @@ void run(const Settings& s, const Context& ctx, const Network& network, const Tr
   const DensityRecord record{
       .run = without_padding(whole),
       .options = s.lanczos,
-      .dtype = hessian.dtype(),
       .seconds = seconds.count(),
       .memory_bytes = lanczos_bytes(hessian, options),
       .products = whole.num_probes * whole.num_steps,

@@ -10,7 +10,6 @@ namespace hesscope {
 struct DensityRecord {
   LanczosRun run;
   LanczosOptions options;
-  DType dtype = DType::f32;  // of the operator's vectors
   double seconds = 0, memory_bytes = 0;
   index_t products = 0;
   std::string operator_json;  // what the operator says about itself: members of an object
