@@ -171,6 +171,7 @@ Tensor SafetensorsFile::read(const StoredTensor& tensor) {
   const index_t columns = flat || rows == 0 ? elements : elements / rows;
   Tensor t =
       flat ? Tensor({}, tensor.dtype, {elements}) : Tensor({}, tensor.dtype, {rows, columns});
+  if (elements == 0) return t;  // of which there may be any number of empty rows
   file_.clear();
   file_.seekg(data_at_ + tensor.begin);
   for (index_t r = 0; r < (flat ? 1 : rows); ++r) {
