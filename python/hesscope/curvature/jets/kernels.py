@@ -25,7 +25,8 @@ _LEAST_SOFTMAX_ROW = 32
 _CUDA = _ops.build_info()["cuda"] not in ("off", "emulated")
 
 
-def _served(t: Tensor) -> bool:
+def served(t: Tensor) -> bool:
+    """Tell whether the core has kernels for a tensor's dtype and device."""
     return t.dtype in (torch.float32, torch.float64) and (t.is_cpu or (_CUDA and t.is_cuda))
 
 
@@ -35,7 +36,7 @@ def sum_of_products(plain: Step, call: Call, factors: Sequence[Tensor | float]) 
     shape = tuple(out.shape)
     arguments = [call.at(position) for position in call.carries]
     tensors = [f for f in factors if isinstance(f, Tensor)]
-    if not tensors or len(factors) > 3 or not _served(tensors[0]):
+    if not tensors or len(factors) > 3 or not served(tensors[0]):
         return plain
     if any(t.dtype != out.dtype for t in tensors):
         return plain
@@ -133,7 +134,7 @@ def _layout(shape: Sequence[int], dims: Sequence[int]) -> tuple[int, int, int] |
 def norm(plain: Step, y: Tensor, rstd: Tensor, dims: Sequence[int], centred: bool) -> Step:
     """Serve ``normalize``: coefficients of y, mean and rstd."""
     layout = _layout(y.shape, dims)
-    if layout is None or not _served(y) or not y.is_contiguous():
+    if layout is None or not served(y) or not y.is_contiguous():
         return plain
     return functools.partial(_norm_step, plain, layout, y, rstd, centred)
 
@@ -154,7 +155,7 @@ def norm_backward(plain: Step, call: Call, along: Tensor) -> Step:
     """Serve ``normalize_backward``, given mean(y g)."""
     g, y, rstd, dims, centred = call.args
     layout = _layout(y.shape, dims)
-    if layout is None or not _served(y) or not (g.is_contiguous() and y.is_contiguous()):
+    if layout is None or not served(y) or not (g.is_contiguous() and y.is_contiguous()):
         return plain
     mean = g.mean(dims, keepdim=True) if centred else torch.zeros_like(along)
     moments = torch.stack([mean.flatten(), along.flatten()])
@@ -190,7 +191,7 @@ def softmax(plain: Step, p: Tensor, dim: int, w: Tensor | None = None, *, logari
 
 
 def _in_rows(p: Tensor, dim: int) -> bool:
-    return _served(p) and p.is_contiguous() and p.ndim > 0 and dim == -1 and p.shape[-1] >= _LEAST_SOFTMAX_ROW
+    return served(p) and p.is_contiguous() and p.ndim > 0 and dim == -1 and p.shape[-1] >= _LEAST_SOFTMAX_ROW
 
 
 def _softmax_step(plain: Step, p: Tensor, w: Tensor | None, logarithm: bool, t: Tensor) -> Tensor:
