@@ -81,9 +81,9 @@ def _affordable(plan: Plan, budget: int) -> int | None:
         one, two = (_gradient_bytes(plan.objective, narrowed(whole, slice(k)), index) for k in (1, 2))
     except (RuntimeError, ValueError, IndexError, TypeError):  # the model insists on its batch size
         return None
-    each = max(two - one, 1)
-    room = (budget - plan.held) / _GRADIENTS - max(one - each, 0)
-    return None if room >= count * each else max(int(room / each), 1)
+    # What does not grow with the samples is the gradient, and products go straight to where they belong.
+    rows = int((budget - plan.held) / (_GRADIENTS * max(two - one, 1)))
+    return None if rows >= count else max(rows, 1)
 
 
 def cut(matrix: str, plan: Plan, error: TooLargeError, budget: int, *, may_cut: bool) -> Plan:

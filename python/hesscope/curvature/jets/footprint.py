@@ -1,16 +1,18 @@
-"""How much memory values and coefficients need: counted once per captured gradient, known from then on."""
+"""What values and coefficients cost, in memory and operations: counted once per captured gradient."""
 
 from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from hesscope.curvature.graph import saved_tensors
 from hesscope.curvature.jets.call import Call
@@ -18,21 +20,27 @@ from hesscope.curvature.jets.call import Call
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that a batch needs beyond its own tensors, the weights, the vectors and the products.
+    """Bytes that a batch needs beyond its own tensors, the weights, the vectors and the products; operations.
 
     Attributes
     ----------
     values
-        Kept between products.
+        Bytes kept between products.
     primal
-        At most while the values are computed.
+        Bytes at most while the values are computed, and, unless ``exact``, the gradient with them.
     probe
-        Coefficients of one vector, at most.
+        Bytes of the coefficients of one vector, at most.
+    gradient_flops, product_flops
+        Floating-point operations in the matrix products and convolutions of a gradient, and of a product
+        on kept values.
     """
 
     values: int
     primal: int
     probe: int
+    gradient_flops: int
+    product_flops: int
+    exact: bool = False
 
     def peak(self, vectors: int, *, kept: bool) -> int:
         """Return the most bytes during a product with so many vectors at once, the values included.
@@ -44,7 +52,7 @@ class Footprint:
 
 
 class Allocations(TorchDispatchMode):
-    """Counts the bytes of tensors that operators make while this is active, on any device.
+    """Counts the bytes of tensors that operators make while this is active, on any device; operations.
 
     Not seen is what a kernel takes for itself while it runs: a convolution's copies in another layout.
 
@@ -52,18 +60,24 @@ class Allocations(TorchDispatchMode):
     ----------
     now, peak
         Bytes that are alive, and that were alive at once at most.
+    flops
+        Floating-point operations in matrix products and convolutions.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now: int = 0
         self.peak: int = 0
+        self.flops: int = 0
         self._alive: dict[int, weakref.ref[Any]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
+        count = _operations(func)
+        if count is not None:
+            self.flops += int(count(*args, **(kwargs or {}), out_val=out))
         given: set[int] | None = None
         for tensor in pytree.tree_leaves(out):
             if not isinstance(tensor, Tensor):
@@ -85,6 +99,15 @@ class Allocations(TorchDispatchMode):
     def _freed(self, key: int, size: int, _: object) -> None:
         self.now -= size
         self._alive.pop(key, None)
+
+
+@functools.cache
+def _operations(func: Any) -> Callable[..., Any] | None:
+    """Return what counts the operations of an operator, or of that which it does in place."""
+    packet = getattr(func, "_overloadpacket", None)
+    if packet in flop_registry or packet is None:
+        return flop_registry.get(packet)
+    return flop_registry.get(getattr(torch.ops.aten, str(packet.__name__).rstrip("_"), None))
 
 
 def held_bytes(steps: Iterable[Any], outside: set[int]) -> int:
