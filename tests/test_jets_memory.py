@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import hesscope as hs
-from hesscope.curvature.jets.footprint import Allocations
+from hesscope.curvature.allocations import Allocations
 from jets_cases import RELATIVE, vectors
 from memory_cases import peak_bytes
 

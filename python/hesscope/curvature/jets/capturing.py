@@ -10,9 +10,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hesscope.curvature.allocations import Allocations
 from hesscope.curvature.graph import build_graph
 from hesscope.curvature.jets.capture import CaptureError, capture, input_tensors, signature
-from hesscope.curvature.jets.footprint import Allocations, Footprint
+from hesscope.curvature.jets.footprint import Footprint
 from hesscope.curvature.jets.program import Prepared, Program
 from hesscope.curvature.jets.reads import holds
 from hesscope.curvature.jets.verify import (

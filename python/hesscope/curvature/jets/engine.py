@@ -7,12 +7,12 @@ import warnings
 import torch
 from torch import Tensor
 
+from hesscope.curvature.allocations import Allocations
 from hesscope.curvature.autograd import AutogradHessian
-from hesscope.curvature.jets.budget import TooLargeError, cut, prepared_for, vectors_at_once
+from hesscope.curvature.jets.budget import GRADIENTS, TooLargeError, cut, prepared_for, vectors_at_once
 from hesscope.curvature.jets.capture import CaptureError
 from hesscope.curvature.jets.capturing import Capturing
 from hesscope.curvature.jets.explain import describe
-from hesscope.curvature.jets.footprint import Allocations
 from hesscope.curvature.jets.program import Prepared, Program
 from hesscope.curvature.merge import join
 from hesscope.curvature.plan import Plan
@@ -60,6 +60,7 @@ class JetsHessian(Capturing):
     """
 
     cost = 2.0  # of a product, in gradients
+    gradients = GRADIENTS
 
     def __init__(
         self, objective: Objective, *, memory_budget: int | None = None, fallback: str | None = None
