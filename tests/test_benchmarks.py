@@ -19,14 +19,20 @@ from hesscope import _ops
 pytestmark = pytest.mark.slow
 
 FAMILIES = [
+    "activation",
     "contract3",
     "density",
+    "factor_sum",
     "gemm",
     "gram",
     "hadamard",
     "lanczos",
+    "norm_jet",
     "orthogonalize",
+    "pointwise_jet",
     "probes",
+    "product_sum",
+    "softmax_jet",
     "sparse",
     "tridiagonal",
     "slq",
