@@ -26,6 +26,7 @@ FAMILIES = [
     "gemm",
     "gram",
     "hadamard",
+    "hvp",
     "lanczos",
     "norm_jet",
     "orthogonalize",
@@ -34,6 +35,7 @@ FAMILIES = [
     "product_sum",
     "softmax_jet",
     "sparse",
+    "third_order",
     "tridiagonal",
     "slq",
 ]
