@@ -19,15 +19,21 @@ from hesscope import _ops
 pytestmark = pytest.mark.slow
 
 FAMILIES = [
+    "activation",
     "contract3",
     "density",
+    "factor_sum",
     "gemm",
     "gram",
     "hadamard",
     "hvp",
     "lanczos",
+    "norm_jet",
     "orthogonalize",
+    "pointwise_jet",
     "probes",
+    "product_sum",
+    "softmax_jet",
     "sparse",
     "third_order",
     "tridiagonal",
