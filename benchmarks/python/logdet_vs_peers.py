@@ -3,8 +3,8 @@
 The same matrices, precision, probes, steps and threads, no reorthogonalisation, conversion of the matrix
 included. Two sparse matrices in compressed rows; and a prescribed spectrum, which is a product with fast
 transforms here and, through a SciPy operator, in primate, and a dense matrix in imate, which takes no
-operators. All must agree with the truth where it is known, else with each other, before anything is timed. imate and
-primate (scikit-primate) are not dependencies: install them to run this.
+operators. All must agree with the truth where it is known, else with each other, before anything is timed.
+imate and primate (scikit-primate) are not dependencies: install them to run this.
 """
 
 from __future__ import annotations
