@@ -10,6 +10,7 @@ from typing import Any
 from hesscope import _checks
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs, Estimate, Status
+from hesscope.spectrum import sums
 from hesscope.spectrum.density import spectral_density
 from hesscope.spectrum.probing import check_eigenpairs
 from hesscope.spectrum.result import SpectralDensity
@@ -22,6 +23,7 @@ Evaluate = Callable[[SpectralDensity, Known | None, float], Errors]
 PROBES, STEPS = 8, 100
 ROUNDINGS = 4  # a node within so many roundings of zero is zero
 _GROWTH = 64  # the default limit: so many times the products of the first sample
+_LARGEST = 700.0  # whose exponential float64 holds
 _STOPPED = (Status.INTERRUPTED, Status.NONFINITE_OPERATOR)
 
 
@@ -201,14 +203,15 @@ def _known(rho: SpectralDensity, pairs: Eigenpairs | None) -> Known | None:
 
 def additive(rho: SpectralDensity, errors: Errors, pairs: Eigenpairs | None, *, of: str) -> Estimate:
     """Return value ± error as an Estimate."""
-    interval = (errors.value - errors.total, errors.value + errors.total)
-    return _made(rho, errors.value, interval, errors, pairs, of)
+    return _made(rho, errors.value, errors.interval, errors, pairs, of)
 
 
 def multiplicative(rho: SpectralDensity, errors: Errors, pairs: Eigenpairs | None, *, of: str) -> Estimate:
     """Return an Estimate of a positive number whose logarithm, with its errors, is given."""
     value = math.exp(errors.value)
-    interval = (value * math.exp(-errors.total), value * math.exp(errors.total))
+    low, high = errors.interval
+    # One probe knows nothing; what an exponential does not hold is as good as nothing.
+    interval = (math.exp(low), math.exp(high) if high < _LARGEST else math.inf)
     return _made(rho, value, interval, errors, pairs, of)
 
 
@@ -227,7 +230,7 @@ def _made(
         width if math.isfinite(width) else math.inf,
         interval,
         rho.products,
-        f"{of}: {known}Gauss quadrature, t-interval across probes + extrapolated truncation + rounding",
+        f"{of}: {known}{sums.METHOD}",
         rho.status,
         sampling=errors.sampling,
         quadrature=errors.quadrature,
