@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 FAMILIES = [
     "contract3",
     "density",
+    "extend_basis",
     "gemm",
     "gram",
     "hadamard",
