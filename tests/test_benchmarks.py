@@ -23,6 +23,7 @@ FAMILIES = [
     "contract3",
     "density",
     "factor_sum",
+    "extend_basis",
     "gemm",
     "gram",
     "hadamard",

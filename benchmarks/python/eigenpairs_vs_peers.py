@@ -75,7 +75,7 @@ def curvlinops(model: nn.Module, batch: Batch, k: int, tol: float) -> Pairs:
 
 
 def hesscope(objective: hs.Objective, k: int, tol: float, *, check: bool) -> hs.Eigenpairs:
-    return hs.eigenpairs(hs.hessian(objective), k, tol=tol, check_missed=check)
+    return hs.eigenpairs(hs.hessian(objective, engine="jets"), k, tol=tol, check_missed=check)
 
 
 def worst(H: hs.SymmetricOperator, pairs: Pairs) -> float:
@@ -106,7 +106,7 @@ def steps_needed(H: hs.SymmetricOperator, model: nn.Module, batch: Batch, k: int
 def measure(case: str, k: int, tol: float, repeats: int) -> dict[str, Any]:
     model, batch = problem(case)
     objective = hs.Objective(model, loss, batch)
-    H = hs.hessian(objective)
+    H = hs.hessian(objective, engine="jets")
     scipy_operator = H.to_scipy()
     pairs, rows = {}, {}
     pairs["eigsh"], rows["eigsh"] = counted(H, lambda: arpack(scipy_operator, k, tol))
