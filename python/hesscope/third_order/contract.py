@@ -235,7 +235,7 @@ class ThirdOrder(ThirdOrderMeasures):
 
     def explain(self) -> str:
         """Say how contractions are computed: engine, captures, batches, memory, cost."""
-        return self._engines.now.explain()
+        return self._engines.explain()
 
     def _three(self, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
         if same(u, v) and same(v, w):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hesscope.objective import Objective
 from hesscope.third_order.directions import same
+from hesscope.third_order.kinks import Kinks, find_kinks
 from hesscope.third_order.nested import NestedDerivatives
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Engines:
         self.objective = objective
         self.contractions = 0
         self._may_fall_back = engine == "auto"
+        self._kinks: Kinks | None = None
         self._memory_budget = memory_budget
         self.now: JetsDerivatives | NestedDerivatives
         if engine == "autograd":
@@ -81,6 +83,14 @@ class Engines:
             return (products * v).sum(1)
         return out[:, 0]
 
+    def explain(self) -> str:
+        """Say how contractions are computed, and what they do not see."""
+        text = self.now.explain()
+        if self._kinks is None or not self._kinks.names:
+            return text
+        kinks = ", ".join(self._kinks.names)
+        return f"{text}\nkinks: {kinks}: along the branches selected here; how they move is not in T"
+
     def _empty(self, *shape: int) -> Tensor:
         with torch.inference_mode(False):  # engines write in place, which inference tensors refuse
             return torch.empty(shape, dtype=self.objective.dtype, device=self.objective.device)
@@ -97,6 +107,9 @@ class Engines:
         if count == 0:
             out.zero_()
             return True
+        if self._kinks is None:
+            self._kinks = find_kinks(self.objective)
+        self._kinks.require_bend()
         if isinstance(self.now, NestedDerivatives):
             return False
         from hesscope.curvature.jets.capture import CaptureError
