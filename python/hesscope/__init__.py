@@ -2,17 +2,19 @@
 
 from hesscope._ops import build_info
 from hesscope.curvature import fisher, ggn, gradient_covariance, hessian
+from hesscope.krylov.apply_function import apply_function
 from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.krylov.low_rank import low_rank_inverse
 from hesscope.krylov.solve import solve
-from hesscope.objective import Objective, attention_heads, parameter_groups
+from hesscope.objective import Objective, adam_preconditioner, attention_heads, parameter_groups
 from hesscope.operators import (
     SymmetricOperator,
     block,
     from_function,
     from_matrix,
     from_scipy,
+    preconditioned,
     scaled,
     shifted,
 )
@@ -22,6 +24,7 @@ from hesscope.results import (
     Eigenpairs,
     EigenvalueGradient,
     Estimate,
+    FunctionProduct,
     GradientEstimate,
     InjectiveNorm,
     LipschitzEstimate,
@@ -60,6 +63,7 @@ __all__ = [
     "Eigenpairs",
     "EigenvalueGradient",
     "Estimate",
+    "FunctionProduct",
     "GradientEstimate",
     "InjectiveNorm",
     "LipschitzEstimate",
@@ -73,6 +77,8 @@ __all__ = [
     "SymmetricOperator",
     "ThirdOrder",
     "VectorEstimate",
+    "adam_preconditioner",
+    "apply_function",
     "attention_heads",
     "block",
     "block_densities",
@@ -97,6 +103,7 @@ __all__ = [
     "parameter_groups",
     "participation",
     "plan_basis",
+    "preconditioned",
     "resume",
     "scaled",
     "shifted",

@@ -4,6 +4,7 @@ from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
 from hesscope.results.failure import RunFailed
 from hesscope.results.files import load
+from hesscope.results.function_product import FunctionProduct
 from hesscope.results.gradient import EigenvalueGradient, GradientEstimate
 from hesscope.results.injective_norm import InjectiveNorm
 from hesscope.results.lipschitz import LipschitzEstimate
@@ -18,6 +19,7 @@ __all__ = [
     "Eigenpairs",
     "EigenvalueGradient",
     "Estimate",
+    "FunctionProduct",
     "GradientEstimate",
     "InjectiveNorm",
     "LipschitzEstimate",
