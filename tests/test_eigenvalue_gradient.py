@@ -194,3 +194,18 @@ def test_wrong_arguments_are_named():
     for call, error, message in cases:
         with pytest.raises(error, match=f"eigenvalue_gradient: {message}"):
             call()
+
+
+def test_it_is_saved_and_loaded(tmp_path):
+    _, objective = cubic()
+    eig = hs.eigenpairs(hs.hessian(objective), k=2)
+    for index in (0, 1):  # the second has no gap: its error is infinite
+        got = hs.third_order(objective).eigenvalue_gradient(eig, index)
+        got.save(tmp_path / "slope.safetensors")
+        back = hs.load(tmp_path / "slope.safetensors")
+        assert isinstance(back, hs.EigenvalueGradient)
+        assert torch.equal(back.value, got.value)
+        assert str(back) == str(got)
+        assert (back.error, back.gap, back.members) == (got.error, got.gap, got.members)
+        step = torch.ones(7, dtype=DOUBLE)
+        assert back.predict(step) == got.predict(step)

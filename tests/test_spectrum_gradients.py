@@ -167,3 +167,15 @@ def test_a_change_of_the_weights_midway_is_an_error(monkeypatch):
     monkeypatch.setattr(d3, "contract", changing)
     with pytest.raises(RuntimeError, match="trace_gradient: objective must not change during a run"):
         d3.trace_gradient()
+
+
+def test_a_bar_is_shown_if_asked_for(capsys):
+    d3 = hs.third_order(objective_of("perceptron"))
+    d3.trace_gradient(num_probes=8, progress=True)
+    d3.injective_norm(num_starts=1, num_steps=3, num_pairs=8, progress=True)
+    shown = capsys.readouterr().err
+    assert "trace_gradient: 100%" in shown
+    assert "injective_norm" in shown
+    assert "frobenius_norm: 100%" in shown
+    d3.trace_gradient(num_probes=8)
+    assert capsys.readouterr().err == ""

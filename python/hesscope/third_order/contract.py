@@ -70,7 +70,8 @@ class ThirdOrder(ThirdOrderMeasures):
 
     T is symmetric in its three arguments. Weights of batches and l2 count as in :func:`hessian` (l2 has
     no third derivative). Where a derivative does not exist (relu at 0, max-pool at a tie) it is that of
-    the selected branch: how often a kink is crossed nearby is not seen.
+    the selected branch: how often a kink is crossed nearby is not seen. A loss whose only nonlinear
+    operations are such kinks is refused.
 
     Attributes
     ----------
@@ -121,9 +122,11 @@ class ThirdOrder(ThirdOrderMeasures):
         Raises
         ------
         ValueError
-            If a shape or device does not fit, or the reduction is unknown.
+            If a shape or device does not fit, or the reduction is unknown; if the loss has kinks only.
         TypeError
             If a direction is no tensor or has another dtype.
+        RuntimeError
+            If an operation has no third derivative, or a custom function's is wrong.
         CaptureError
             With ``engine="jets"``, if an operator has no rule of this order, which the message names.
 

@@ -11,6 +11,7 @@ from hesscope import _checks, _ops
 from hesscope._ops.probes import ProbeKind
 from hesscope.curvature.fingerprint import fingerprint
 from hesscope.krylov.interrupt import deferred_interrupt
+from hesscope.krylov.progress import progress_bar
 from hesscope.results import Status
 from hesscope.third_order.form import TrilinearForm
 
@@ -28,6 +29,8 @@ class ProbeGroups:
         The third derivative.
     seed
         Of the probes.
+    progress
+        Show a bar.
 
     Attributes
     ----------
@@ -35,9 +38,10 @@ class ProbeGroups:
         COMPLETE, or why the groups ended early.
     """
 
-    def __init__(self, where: str, third: TrilinearForm, seed: int) -> None:
+    def __init__(self, where: str, third: TrilinearForm, seed: int, *, progress: bool = False) -> None:
         self.where, self.third = where, third
         self.seed = _checks.integer(where, "seed", seed)
+        self.progress = bool(progress)
         self.status = Status.COMPLETE
         self._next = 0
 
@@ -68,9 +72,13 @@ class ProbeGroups:
             If weights, buffers or data change meanwhile.
         """
         before = fingerprint(self.third.objective)
-        with deferred_interrupt() as interruption:
+        with (
+            deferred_interrupt() as interruption,
+            progress_bar(self.where, count, shown=self.progress) as bar,
+        ):
             for number in range(count):
                 found = sample()
+                bar.update()
                 if fingerprint(self.third.objective) != before:
                     msg = (
                         f"{self.where}: objective must not change during a run, but its parameters, buffers "

@@ -31,6 +31,7 @@ def spectral_sum_gradient(
     num_probes: int,
     num_steps: int,
     seed: int,
+    progress: bool,
 ) -> GradientEstimate:
     """Estimate the gradient of ``tr f(H + shift I)``; see ``ThirdOrder.spectral_sum_gradient``."""
     where = "spectral_sum_gradient"
@@ -40,11 +41,11 @@ def spectral_sum_gradient(
             raise TypeError(msg)
     moved = finite(where, "shift", shift)
     slope = _checked(where, _differentiated(where, f) if derivative is None else derivative, moved)
-    return _sampled(where, third, slope, num_probes, num_steps, seed)
+    return _sampled(where, third, slope, num_probes, num_steps, seed, progress=progress)
 
 
 def logdet_gradient(
-    third: TrilinearForm, *, shift: float, num_probes: int, num_steps: int, seed: int
+    third: TrilinearForm, *, shift: float, num_probes: int, num_steps: int, seed: int, progress: bool
 ) -> GradientEstimate:
     """Estimate the gradient of ``log det(H + shift I)``; see ``ThirdOrder.logdet_gradient``."""
     where = "logdet_gradient"
@@ -64,7 +65,7 @@ def logdet_gradient(
         # Before the check, which sees the nodes: what is infinite here is refused there.
         return 1 / (x + moved)
 
-    return _sampled(where, third, inverse, num_probes, num_steps, seed, definite)
+    return _sampled(where, third, inverse, num_probes, num_steps, seed, definite, progress=progress)
 
 
 def _sampled(
@@ -75,11 +76,13 @@ def _sampled(
     num_steps: int,
     seed: int,
     check: Check | None = None,
+    *,
+    progress: bool,
 ) -> GradientEstimate:
     """Average ``T[z, f'(H) z, .]`` over groups of probes."""
     count = _checks.integer(where, "num_probes", num_probes, least=1, below=2**31)
     steps = _checks.integer(where, "num_steps", num_steps, least=1, below=2**31)
-    groups = ProbeGroups(where, third, seed)
+    groups = ProbeGroups(where, third, seed, progress=progress)
     number, size = group_size(count)
     operator = hessian(third.objective)
     before = third.contractions
