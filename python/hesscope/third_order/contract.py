@@ -13,6 +13,7 @@ from hesscope.third_order.engines import Engines
 from hesscope.third_order.measures import ThirdOrderMeasures
 
 if TYPE_CHECKING:
+    from hesscope.operators import SymmetricOperator
     from hesscope.third_order.operator import HessianChange
 
 _REDUCTIONS = ("none", "sum")
@@ -87,6 +88,11 @@ class ThirdOrder(ThirdOrderMeasures):
     def engine(self) -> str:
         """What computes the contractions: "jets" or "autograd"."""
         return self._engines.now.name
+
+    @property
+    def hessian(self) -> SymmetricOperator:
+        """The Hessian of the objective; it shares captures and memory with the contractions."""
+        return self._engines.hessian
 
     @property
     def contractions(self) -> int:

@@ -15,6 +15,7 @@ from hesscope.third_order.nested import NestedDerivatives
 
 if TYPE_CHECKING:
     from hesscope.curvature.jets.higher.engine import JetsDerivatives
+    from hesscope.curvature.planned import PlannedHessian
 
 
 class Engines:
@@ -33,6 +34,8 @@ class Engines:
     ----------
     contractions
         Contractions computed since creation, one per row.
+    hessian
+        The Hessian, from whose captures contractions are computed.
     """
 
     def __init__(self, objective: Objective, engine: str, memory_budget: int | None) -> None:
@@ -44,12 +47,15 @@ class Engines:
         self.now: JetsDerivatives | NestedDerivatives
         if engine == "autograd":
             self.now = NestedDerivatives(objective, memory_budget=memory_budget)
+            self.hessian: PlannedHessian = self.now.hessian
         else:
             # importing fx takes half a second
             from hesscope.curvature.jets.engine import JetsHessian
             from hesscope.curvature.jets.higher.engine import JetsDerivatives
 
-            self.now = JetsDerivatives(JetsHessian(objective, memory_budget=memory_budget))
+            fallback = "autograd" if self._may_fall_back else None
+            jets = JetsHessian(objective, memory_budget=memory_budget, fallback=fallback)
+            self.now, self.hessian = JetsDerivatives(jets), jets
 
     def contract(self, u: Tensor, v: Tensor, *, summed: bool) -> Tensor:
         """Return ``T[u_k, v_k, .]`` as rows ``[K, n]``, or their sum as one row."""

@@ -148,8 +148,8 @@ class SpectrumGradients(TrilinearForm):
         Returns
         -------
         GradientEstimate
-            ``error`` adds, entry by entry, a t-interval over 8 groups of probes and ``quadrature``: what the
-            last quarter of the steps changed. ``status`` as in :meth:`trace_gradient`.
+            ``error`` adds, entry by entry, a t-interval over 8 groups of probes and ``quadrature``: what a
+            quarter fewer steps change in the first of them. ``status`` as in :meth:`trace_gradient`.
 
         Raises
         ------
@@ -160,13 +160,13 @@ class SpectrumGradients(TrilinearForm):
 
         Notes
         -----
-        Cost for each probe: ``num_steps`` products with H, and one contraction T[z, w, .] summed, 9/8 with
-        the one for the error. Memory: 4 times ``num_steps`` vectors.
+        Cost for each probe: ``num_steps`` products with H, and a contraction T[z, w, .] summed; an eighth
+        more for the error. Memory: 4 times ``num_steps`` vectors, or what :func:`hesscope.apply_function`
+        does without them.
 
         References
         ----------
-        Lewis (1996), SIAM J. Optim. 6, 164-177: d tr f(H) = tr f'(H) dH. Druskin and Knizhnerman (1989):
-        functions by Lanczos.
+        Lewis (1996), SIAM J. Optim. 6, 164-177: d tr f(H) = tr f'(H) dH.
         """
         return spectral_gradient.spectral_sum_gradient(
             self,

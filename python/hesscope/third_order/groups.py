@@ -36,6 +36,8 @@ class ProbeGroups:
     ----------
     status
         COMPLETE, or why the groups ended early.
+    stopped
+        Set by a sample that Ctrl-C cut off: it does not count.
     """
 
     def __init__(self, where: str, third: TrilinearForm, seed: int, *, progress: bool = False) -> None:
@@ -43,6 +45,7 @@ class ProbeGroups:
         self.seed = _checks.integer(where, "seed", seed)
         self.progress = bool(progress)
         self.status = Status.COMPLETE
+        self.stopped = False
         self._next = 0
 
     def probes(self, count: int, *, kind: ProbeKind = "rademacher") -> Tensor:
@@ -62,7 +65,8 @@ class ProbeGroups:
     def each(self, count: int, sample: Callable[[], Tensor]) -> Iterator[Tensor]:
         """Yield ``sample()`` so many times.
 
-        Ctrl-C, or a sample that is not finite, ends the sequence early and sets ``status``.
+        Ctrl-C, or a sample that is not finite, ends the sequence early and sets ``status``. A first sample
+        that Ctrl-C cuts off raises KeyboardInterrupt: there is nothing to return.
 
         Raises
         ------
@@ -79,6 +83,11 @@ class ProbeGroups:
             for number in range(count):
                 found = sample()
                 bar.update()
+                if self.stopped:
+                    if number == 0:
+                        raise KeyboardInterrupt
+                    self.status = Status.INTERRUPTED
+                    return
                 if fingerprint(self.third.objective) != before:
                     msg = (
                         f"{self.where}: objective must not change during a run, but its parameters, buffers "

@@ -25,23 +25,28 @@ class NestedDerivatives:
         What is differentiated.
     memory_budget
         Bytes for batches read from a DataLoader. Graphs are not kept: every call builds them.
+
+    Attributes
+    ----------
+    hessian
+        By double backward; it plans the batches.
     """
 
     name = "autograd"
 
     def __init__(self, objective: Objective, *, memory_budget: int | None = None) -> None:
         self.objective = objective
-        self._hessian = AutogradHessian(objective, memory_budget=memory_budget)
+        self.hessian = AutogradHessian(objective, memory_budget=memory_budget)
         self._trusted = False  # whether custom functions were looked for, and checked
 
     @property
     def memory(self) -> int:
         """Bytes that batches read from a DataLoader occupy now."""
-        return self._hessian.memory
+        return self.hessian.memory
 
     def release(self) -> None:
         """Free the batches that are kept."""
-        self._hessian.release()
+        self.hessian.release()
 
     def explain(self) -> str:
         """Say how contractions are computed."""
@@ -77,7 +82,7 @@ class NestedDerivatives:
         found: set[str] = set()
         directions = [d.detach().expand(len(out), -1) for d in directions]
         with torch.inference_mode(False), torch.enable_grad():
-            for group, batches in self._hessian._current_plan().walk():
+            for group, batches in self.hessian._current_plan().walk():
                 batch, index = join(self.objective, batches), group.entries[0].index
                 with ElementaryNorms():
                     graph = build_graph(self.objective, batch, index)
