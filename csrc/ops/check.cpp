@@ -106,6 +106,21 @@ void check_device(const char* op, const Context& ctx, std::initializer_list<Name
   }
 }
 
+void check_compact(const char* op, const Context& ctx, Named argument, Named first,
+                   std::initializer_list<index_t> shape) {
+  const TensorView& t = argument.tensor;
+  check_shape(op, argument, shape);
+  index_t compact = 1;
+  for (int d = t.ndim - 1; d >= 0; --d) {
+    HESSCOPE_CHECK(ShapeError, t.shape[d] <= 1 || t.stride[d] == compact, op, ": ", argument.name,
+                   " must be contiguous, got ", describe(argument.name, t), " with stride ",
+                   t.stride[d], " in dimension ", d);
+    compact *= t.shape[d] > 0 ? t.shape[d] : 1;
+  }
+  check_same_dtype(op, {first, argument});
+  check_device(op, ctx, {first, argument});
+}
+
 void check_workspace(const char* op, const Context& ctx, index_t bytes) {
   HESSCOPE_CHECK(WorkspaceError, static_cast<index_t>(ctx.workspace.size()) >= bytes, op,
                  ": the workspace must have at least ", bytes, " bytes, got ",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 import torch
 from torch import Tensor
@@ -14,7 +15,13 @@ from hesscope.curvature.graph import build_graph
 from hesscope.curvature.jets.capture import CaptureError, capture, input_tensors, signature
 from hesscope.curvature.jets.program import Prepared, Program
 from hesscope.curvature.jets.reads import holds
-from hesscope.curvature.jets.verify import MakeGraph, check_gradient, check_product
+from hesscope.curvature.jets.verify import (
+    MakeGraph,
+    check_difference,
+    check_gradient,
+    check_product,
+    require_finite,
+)
 from hesscope.curvature.merge import join
 from hesscope.curvature.plan import Group, Plan
 from hesscope.curvature.planned import PlannedHessian
@@ -30,6 +37,19 @@ _WORKING_SET = {"cpu": 40 << 20}
 def working_set(left: int, device: torch.device) -> int:
     """Return how many bytes of coefficients to have at once, of those that are left."""
     return min(left, _WORKING_SET.get(device.type, left))
+
+
+@contextlib.contextmanager
+def _naming_operators() -> Iterator[None]:
+    """Turn what fails on the values of a first batch, where autograd does not, into a refusal."""
+    try:
+        yield
+    except (CaptureError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        where = " ".join(getattr(error, "__notes__", []))
+        msg = f"{type(error).__name__} {where}: {' '.join(str(error).split())[:300]}"
+        raise CaptureError(msg) from error
 
 
 class JetsHessian(PlannedHessian):
@@ -80,6 +100,7 @@ class JetsHessian(PlannedHessian):
         self._trusted: set[Hashable] = set()  # signatures of those
         self._may_fall_back = fallback == "autograd"
         self._fallback: PlannedHessian | None = None
+        self._why = ""
         self.capture_seconds = 0.0
 
     @property
@@ -114,7 +135,7 @@ class JetsHessian(PlannedHessian):
     def explain(self) -> str:
         """Say how products are computed: engine, captures, batches, memory, cost."""
         if self._fallback is not None:
-            return self._fallback.explain()
+            return f"{self._fallback.explain()}\nwhy: {self._why}"
         lines = [f"engine: jets (coefficients of all vectors of a call through the captured {self.captures})"]
         plan = self._plan
         if plan is None:
@@ -149,11 +170,14 @@ class JetsHessian(PlannedHessian):
 
     def _fall_back(self, error: CaptureError) -> None:
         warnings.warn(
-            f"{self.matrix}: falling back to engine='autograd', for the gradient cannot be captured: {error}",
+            f"{self.matrix}: falling back to engine='autograd', for the {self.captures} cannot be captured: "
+            f"{error}. The products are the same, but slower; rewrite what is named, or pass "
+            "engine='autograd' to choose it without this warning",
             stacklevel=5,
         )
         self.release()
         self._programs.clear()
+        self._why = f"engine='jets' cannot capture the {self.captures}: {error}"
         self._fallback = self._by_autograd()
 
     def _by_autograd(self) -> PlannedHessian:
@@ -200,11 +224,13 @@ class JetsHessian(PlannedHessian):
         if number in self._verified:
             return self._evaluate(self._programs[key], batch, index, None)
         expected = self._gradient(batch, index)
+        require_finite(self.objective, expected, index)
         prepared = self._recall(key, batch, index, expected)
         if prepared is None:
             program = self._capture(batch, index)
-            prepared = self._evaluate(program, batch, index, expected)
-            check_product(self.objective, prepared, self._graph(batch, index), index, expected)
+            with _naming_operators():
+                prepared = self._evaluate(program, batch, index, expected)
+                self._check_product(prepared, batch, index, expected)
             self._programs[key] = program
         self._trusted.add(key)
         self._verified.add(number)
@@ -232,6 +258,10 @@ class JetsHessian(PlannedHessian):
     def _graph(self, batch: Batch, index: int) -> MakeGraph:
         """Return a function that makes the graph of a batch, to check products with."""
         return functools.partial(build_graph, self.objective, batch, index)
+
+    def _check_product(self, prepared: Prepared, batch: Batch, index: int, gradient: Tensor) -> None:
+        if not check_product(self.objective, prepared, self._graph(batch, index), index, gradient):
+            check_difference(self.objective, prepared, batch, index)
 
     def _constants(self, batch: Batch, index: int) -> list[Tensor]:  # noqa: ARG002
         """Return further inputs of what is captured."""

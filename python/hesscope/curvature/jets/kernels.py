@@ -17,9 +17,11 @@ from torch import Tensor
 from hesscope import _ops
 from hesscope.curvature.jets.call import Call, Step
 
-_LEAST = 1 << 17  # elements of a sum of products, of all vectors; measured, as the next two
+_LEAST = 1 << 17  # elements of a sum of products, of all vectors; measured, as the others
 _LEAST_NORM = 1 << 15
+_LEAST_SOFTMAX = 1 << 16
 _LEAST_ROW = 16  # elements in a row of a group: shorter ones do not fill a register
+_LEAST_SOFTMAX_ROW = 32
 _CUDA = _ops.build_info()["cuda"] not in ("off", "emulated")
 
 
@@ -154,3 +156,50 @@ def _norm_backward_step(
     dg, dy = (None if found.get(i) is None else found[i].view(k, *saved[0].shape) for i in (0, 1))
     drstd = None if found.get(2) is None else found[2].reshape(k, -1)
     return _ops.norm_jet_backward(dg, dy, drstd, *saved).view(k, *shape)
+
+
+def softmax(plain: Step, p: Tensor, dim: int, w: Tensor | None = None, *, logarithm: bool = False) -> Step:
+    """Serve the softmax p over ``dim`` (counted from the last), or its logarithm, times w."""
+    if not _in_rows(p, dim):
+        return plain
+    rows = None if w is None else w.flatten()
+    return functools.partial(_softmax_step, plain, p, rows, logarithm)
+
+
+def _in_rows(p: Tensor, dim: int) -> bool:
+    return _served(p) and p.is_contiguous() and p.ndim > 0 and dim == -1 and p.shape[-1] >= _LEAST_SOFTMAX_ROW
+
+
+def _softmax_step(plain: Step, p: Tensor, w: Tensor | None, logarithm: bool, t: Tensor) -> Tensor:
+    if t.numel() < _LEAST_SOFTMAX or not t.is_contiguous():
+        result: Tensor = plain(t)
+        return result
+    rows = p.view(-1, p.shape[-1])
+    (out,) = _ops.softmax_jet([t.view(len(t), *rows.shape)], rows, w, logarithm=logarithm)
+    return out.view(t.shape)
+
+
+def softmax_backward(plain: Step, call: Call, along: Tensor, dim: int) -> Step:
+    """Serve the backward of a softmax, given sum(p g)."""
+    g, p = call.args[:2]
+    if not _in_rows(p, dim) or not g.is_contiguous():
+        return plain
+    return functools.partial(_softmax_backward_step, plain, g, p, along.flatten(), call.carries)
+
+
+def _softmax_backward_step(
+    plain: Step,
+    g: Tensor,
+    p: Tensor,
+    along: Tensor,
+    carries: tuple[int | tuple[int, int], ...],
+    *coefficients: Tensor,
+) -> Tensor:
+    k = coefficients[0].shape[0]
+    if k * p.numel() < _LEAST_SOFTMAX or not all(t.is_contiguous() for t in coefficients):
+        result: Tensor = plain(*coefficients)
+        return result
+    shape = (-1, p.shape[-1])
+    found = dict(zip(carries, coefficients, strict=True))
+    dg, dp = (None if found.get(i) is None else found[i].view(k, *shape) for i in (0, 1))
+    return _ops.softmax_jet_backward(dg, dp, g.view(shape), p.view(shape), along).view(k, *p.shape)

@@ -22,6 +22,7 @@ _LIBRARY = torch.library.Library("hesscope_jets", "DEF")
 _LIBRARY.define("normalize(Tensor x, int[] dims, float eps) -> (Tensor, Tensor, Tensor)")
 _LIBRARY.define("normalized(Tensor x, Tensor mean, Tensor rstd) -> Tensor")
 _LIBRARY.define("normalize_backward(Tensor g, Tensor y, Tensor rstd, int[] dims) -> Tensor")
+_LIBRARY.define("log_softmax_backward(Tensor g, Tensor x, Tensor y, int dim) -> Tensor")
 
 
 def normalize(x: Tensor, dims: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -48,10 +49,21 @@ def project(u: Tensor, y: Tensor, dims: Sequence[int]) -> Tensor:
     return (u - u.mean(places, keepdim=True)).addcmul_(y, along, value=-1)
 
 
+def log_softmax_backward(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
+    """Return g - softmax(x) * sum(g), ``y`` being log_softmax(x): what moves with x and not with y.
+
+    A captured graph has it in place of PyTorch's, which moves with y: so a cross entropy needs no
+    coefficients of y, which are as large as the logits.
+    """
+    out: Tensor = aten._log_softmax_backward_data.default(g, y, dim, x.dtype)
+    return out
+
+
 for _name, _function in (
     ("normalize", normalize),
     ("normalized", normalized),
     ("normalize_backward", normalize_backward),
+    ("log_softmax_backward", log_softmax_backward),
 ):
     _LIBRARY.impl(_name, _function, "CompositeExplicitAutograd")
 ops = torch.ops.hesscope_jets

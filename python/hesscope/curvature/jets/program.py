@@ -74,13 +74,17 @@ class Program:
         for turn in self._schedules[gradient]:
             instruction = turn.instruction
             index = instruction.index
-            if turn.computes:
-                args = _resolve(instruction.args, values, self.listing.shapes)
-                values[index] = instruction.target(*args, **_named(instruction, values))
-                if index in outputs:
-                    kept[index] = values[index]
-            if turn.moving is not None:
-                steps.append(self._compile(turn.moving, values))
+            try:
+                if turn.computes:
+                    args = _resolve(instruction.args, values, self.listing.shapes)
+                    values[index] = instruction.target(*args, **_named(instruction, values))
+                    if index in outputs:
+                        kept[index] = values[index]
+                if turn.moving is not None:
+                    steps.append(self._compile(turn.moving, values))
+            except Exception as error:
+                error.add_note(f"at {instruction.target}")
+                raise
             for i in turn.free:
                 values[i] = None
         found = [None if i is None else kept[i] for i in self.listing.outputs] if gradient else None

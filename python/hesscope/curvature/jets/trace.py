@@ -162,6 +162,8 @@ class _Builder:
         same = self._simplified(target, args, _value(node))
         if same is not None:
             return same
+        if target is aten._log_softmax_backward_data.default:
+            target, args = self._through_logits(args)
         return self._emit(target, args, kwargs, _value(node))
 
     def _emit_complete(self, target: Any, args: tuple[Any, ...], value: Any) -> Ref:
@@ -209,6 +211,17 @@ class _Builder:
             return None
         key = (operator.getitem, _frozen((Ref(norm.index), 0)), _frozen({}))
         return self.seen.get(key)
+
+    def _through_logits(self, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        """Return the backward of log-softmax as a function of the logits, if they are known."""
+        g, y, dim, dtype = args
+        forward = self.producers.get(y.index)
+        if forward is None or forward.target is not aten._log_softmax.default or forward.args[1] != dim:
+            return aten._log_softmax_backward_data.default, args
+        x = forward.args[0]
+        if self.result.shapes[x.index].dtype != dtype or self.result.shapes[y.index].dtype != dtype:
+            return aten._log_softmax_backward_data.default, args
+        return ops.log_softmax_backward.default, (g, x, y, dim)
 
     def _behind_views(self, index: int) -> Instruction | None:
         found = self.producers.get(index)

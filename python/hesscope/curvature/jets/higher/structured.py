@@ -127,6 +127,31 @@ def _log_softmax_backward_step(
     return minus(algebra, wanted, (None,) * algebra.size if g is None else g, pulled)
 
 
+def _through_logits(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
+    """Build for ``g - p sum(g)``, p the softmax of x, given (g, x) and log_softmax(x)."""
+    g, _, y, dim = call.args
+    dim = _behind(dim, y.ndim)
+    along = g.sum(dim, keepdim=True)
+    return functools.partial(_through_logits_step, algebra, tuple(wanted), y.exp(), along, dim, call.carries)
+
+
+def _through_logits_step(
+    algebra: Algebra,
+    wanted: tuple[int, ...],
+    p: Tensor,
+    along: Tensor,
+    dim: int,
+    carries: tuple[Any, ...],
+    *jets: Jet,
+) -> Jet:
+    found = dict(zip(carries, jets, strict=True))
+    g, x = found.get(0), found.get(1)
+    raised = None if x is None else _softmax_step(algebra, algebra.all, p, dim, x)
+    moved = None if g is None else each(algebra, algebra.all, functools.partial(_sum, dim), g)
+    pulled = multiply(algebra, wanted, p, raised, along, moved)
+    return minus(algebra, wanted, (None,) * algebra.size if g is None else g, pulled)
+
+
 def _mean(dims: list[int], t: Tensor) -> Tensor:
     return t.mean(dims, keepdim=True)
 
@@ -198,6 +223,7 @@ TABLE: dict[Any, Any] = {
     aten._softmax_backward_data.default: _softmax_backward,
     aten._log_softmax.default: _log_softmax,
     aten._log_softmax_backward_data.default: _log_softmax_backward,
+    ops.log_softmax_backward.default: _through_logits,
     ops.normalize.default: _norm,
     ops.normalize_backward.default: _norm_backward,
 }
