@@ -27,16 +27,28 @@ def pointwise(call: Call, partials: Partials) -> Step:
     factors = tuple(partials(call))
     out = call.out[0] if isinstance(call.out, tuple) else call.out
     dtype = out.dtype
+    if len(factors) == 1 and not isinstance(factors[0], Tensor) and call.at(call.carries[0]).dtype == dtype:
+        return functools.partial(_times, factors[0])
     if any(call.at(position).dtype != dtype for position in call.carries):
         return functools.partial(_converted, factors, out.ndim, dtype)
     step = kernels.sum_of_products(functools.partial(_combine, factors, out.ndim), call, factors)
     return functools.partial(_in_tuple, step) if out is not call.out else step
 
 
+def _times(factor: float, t: Tensor) -> Tensor:
+    """Multiply what is repeated once."""
+    if 0 in t.stride():
+        compact = t[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in t.stride())]
+        return (compact * factor).expand(t.shape)
+    return t * factor
+
+
 def _combine(factors: tuple[Tensor | float, ...], ndim: int, *coefficients: Tensor) -> Tensor:
     out: Tensor | None = None
-    for factor, t in zip(factors, coefficients, strict=True):
-        t = align(t, ndim)
+    pairs = [(factor, align(t, ndim)) for factor, t in zip(factors, coefficients, strict=True)]
+    if len(pairs) > 1:  # a broadcast one last: the first decides the order in memory
+        pairs.sort(key=lambda pair: -pair[1].numel())
+    for factor, t in pairs:
         if out is None:
             out = t * factor
         elif isinstance(factor, Tensor):
