@@ -174,8 +174,7 @@ class Capturing(PlannedHessian):
         primal = None if known is not None and (known.exact or expected is not None) else Allocations()
         with self.objective.evaluating(index), torch.no_grad():
             inputs = [*input_tensors(self.objective, batch), *constants]
-            with primal or contextlib.nullcontext():
-                prepared, gradient = program.prepare(inputs, gradient=expected is not None)
+            prepared, gradient = program.prepare(inputs, gradient=expected is not None, counter=primal)
         if primal is not None and known is None:
             program.footprint = Footprint(prepared.size, primal.peak, 0, primal.flops, 0)
         elif primal is not None and known is not None:
