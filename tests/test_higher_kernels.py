@@ -9,7 +9,8 @@ from torch import nn
 
 import hesscope as hs
 from hesscope import _ops
-from hesscope.curvature.jets.higher import fused
+from hesscope.curvature.jets import kernels
+from hesscope.curvature.jets.higher import fused, fused_rows
 from hesscope.objective import Objective
 from third_order_cases import assert_third_order
 
@@ -90,3 +91,53 @@ def test_small_tensors_stay_in_torch(calls, monkeypatch):
     u = torch.randn(2, objective.n, dtype=torch.float64)
     hs.third_order(objective, engine="jets").contract(u, u)
     assert calls == {True: 0, False: 0}
+
+
+class Rows(nn.Module):
+    """A softmax, a log-softmax and both norms, at coefficients that are not linear in the parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 6), nn.Linear(6, 6)
+        self.layer, self.rms = nn.LayerNorm(6), nn.RMSNorm(6)
+
+    def forward(self, x):
+        x = self.layer(self.first(x).tanh())
+        mixed = (x[:, :, None] * x[:, None, :]).softmax(-1) @ x[:, :, None]
+        return self.second(self.rms(mixed.squeeze(-1) + x))
+
+
+LOSSES = {
+    "cross_entropy": lambda m, b: F.cross_entropy(m(b[0]), b[1]),
+    "smoothed": lambda m, b: F.cross_entropy(m(b[0]), b[1], label_smoothing=0.1),
+    "log_softmax": lambda m, b: m(b[0]).log_softmax(-1).square().mean(),
+}
+
+
+@pytest.fixture
+def row_calls(monkeypatch):
+    counts = {"softmax_jet": 0, "norm_jet": 0}
+
+    def counted(name):
+        function = getattr(_ops, name)
+
+        def call(x, *args, **options):
+            counts[name] += len(x) > 1
+            return function(x, *args, **options)
+
+        return call
+
+    for name in counts:
+        monkeypatch.setattr(_ops, name, counted(name))
+    monkeypatch.setattr(fused_rows, "_LEAST", 0)
+    for name in ("_LEAST_ROW", "_LEAST_SOFTMAX_ROW"):
+        monkeypatch.setattr(kernels, name, 0)
+    return counts
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_softmax_and_norms_at_third_order_are_those_of_nested_autograd(loss, row_calls):
+    torch.manual_seed(0)
+    batch = (torch.randn(4, 3, dtype=torch.float64), torch.randint(0, 6, (4,)))
+    assert_third_order(Objective(Rows().double(), LOSSES[loss], batch))
+    assert min(row_calls.values()) > 0

@@ -97,7 +97,7 @@ def _fold(sizes: Sequence[int], axes: list[list[int]]) -> tuple[int, ...]:
     return tuple(math.prod(sizes[d] for d in run) for run in axes)
 
 
-def _layout(shape: Sequence[int], dims: Sequence[int]) -> tuple[int, int, int] | None:
+def norm_layout(shape: Sequence[int], dims: Sequence[int]) -> tuple[int, int, int] | None:
     """Return [O, G, I] of a tensor normalised over ``dims``: over its last ones, or over all but one."""
     ndim = len(shape)
     places = sorted(d % ndim for d in dims)
@@ -113,7 +113,7 @@ def _layout(shape: Sequence[int], dims: Sequence[int]) -> tuple[int, int, int] |
 
 def norm(plain: Step, y: Tensor, rstd: Tensor, dims: Sequence[int], centred: bool) -> Step:
     """Serve ``normalize``: coefficients of y, mean and rstd."""
-    layout = _layout(y.shape, dims)
+    layout = norm_layout(y.shape, dims)
     if layout is None or not served(y) or not y.is_contiguous():
         return plain
     return functools.partial(_norm_step, plain, layout, y, rstd, centred)
@@ -134,7 +134,7 @@ def _norm_step(
 def norm_backward(plain: Step, call: Call, along: Tensor) -> Step:
     """Serve ``normalize_backward``, given mean(y g)."""
     g, y, rstd, dims, centred = call.args
-    layout = _layout(y.shape, dims)
+    layout = norm_layout(y.shape, dims)
     if layout is None or not served(y) or not (g.is_contiguous() and y.is_contiguous()):
         return plain
     mean = g.mean(dims, keepdim=True) if centred else torch.zeros_like(along)
@@ -164,13 +164,14 @@ def _norm_backward_step(
 
 def softmax(plain: Step, p: Tensor, dim: int, w: Tensor | None = None, *, logarithm: bool = False) -> Step:
     """Serve the softmax p over ``dim`` (counted from the last), or its logarithm, times w."""
-    if not _in_rows(p, dim):
+    if not in_rows(p, dim):
         return plain
     rows = None if w is None else w.flatten()
     return functools.partial(_softmax_step, plain, p, rows, logarithm)
 
 
-def _in_rows(p: Tensor, dim: int) -> bool:
+def in_rows(p: Tensor, dim: int) -> bool:
+    """Tell whether softmax_jet can take the rows of p, over a dimension counted from the last."""
     return served(p) and p.is_contiguous() and p.ndim > 0 and dim == -1 and p.shape[-1] >= _LEAST_SOFTMAX_ROW
 
 
@@ -186,7 +187,7 @@ def _softmax_step(plain: Step, p: Tensor, w: Tensor | None, logarithm: bool, t: 
 def softmax_backward(plain: Step, call: Call, along: Tensor, dim: int) -> Step:
     """Serve the backward of a softmax, given sum(p g)."""
     g, p = call.args[:2]
-    if not _in_rows(p, dim) or not g.is_contiguous():
+    if not in_rows(p, dim) or not g.is_contiguous():
         return plain
     return functools.partial(_softmax_backward_step, plain, g, p, along.flatten(), call.carries)
 

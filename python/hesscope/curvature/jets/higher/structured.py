@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hesscope.curvature.jets.call import Call, Rule, Step
+from hesscope.curvature.jets.higher import fused_rows
 from hesscope.curvature.jets.higher.algebra import (
     Algebra,
     Jet,
@@ -45,9 +46,9 @@ def _scaled(taylor: tuple[float, ...], p: Tensor) -> list[Tensor | float]:
 
 def _softmax(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
     """Build for ``p e / sum(p e)``, e the exponential of the coefficients of x."""
-    return functools.partial(
-        _softmax_step, algebra, tuple(wanted), call.out, _behind(call.args[1], call.out.ndim)
-    )
+    dim = _behind(call.args[1], call.out.ndim)
+    step = functools.partial(_softmax_step, algebra, tuple(wanted), call.out, dim)
+    return fused_rows.softmax(step, algebra, call.out, dim)
 
 
 def _softmax_step(algebra: Algebra, wanted: tuple[int, ...], p: Tensor, dim: int, x: Jet) -> Jet:
@@ -89,9 +90,9 @@ def _softmax_backward_step(
 
 def _log_softmax(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
     """Build for ``x - log sum(p e)``."""
-    return functools.partial(
-        _log_softmax_step, algebra, tuple(wanted), call.out.exp(), _behind(call.args[1], call.out.ndim)
-    )
+    p, dim = call.out.exp(), _behind(call.args[1], call.out.ndim)
+    step = functools.partial(_log_softmax_step, algebra, tuple(wanted), p, dim)
+    return fused_rows.softmax(step, algebra, p, dim, logarithm=True)
 
 
 def _log_softmax_step(algebra: Algebra, wanted: tuple[int, ...], p: Tensor, dim: int, x: Jet) -> Jet:
@@ -131,13 +132,25 @@ def _through_logits(call: Call, algebra: Algebra, wanted: Sequence[int], rule: R
     """Build for ``g - p sum(g)``, p the softmax of x, given (g, x) and log_softmax(x)."""
     g, _, y, dim = call.args
     dim = _behind(dim, y.ndim)
-    along = g.sum(dim, keepdim=True)
-    return functools.partial(_through_logits_step, algebra, tuple(wanted), y.exp(), along, dim, call.carries)
+    p, along = y.exp(), g.sum(dim, keepdim=True)
+    softmax: Step = functools.partial(_softmax_step, algebra, algebra.all, p, dim)
+    if call.carries == (1,):
+        scaled = functools.partial(_scaled_softmax, softmax, -along)
+        return fused_rows.softmax(scaled, algebra, p, dim, -along)
+    softmax = fused_rows.softmax(softmax, algebra, p, dim)
+    return functools.partial(
+        _through_logits_step, algebra, tuple(wanted), softmax, p, along, dim, call.carries
+    )
+
+
+def _scaled_softmax(softmax: Step, w: Tensor, x: Jet) -> Jet:
+    return tuple(None if t is None else t.mul_(w) for t in softmax(x))
 
 
 def _through_logits_step(
     algebra: Algebra,
     wanted: tuple[int, ...],
+    softmax: Step,
     p: Tensor,
     along: Tensor,
     dim: int,
@@ -145,11 +158,10 @@ def _through_logits_step(
     *jets: Jet,
 ) -> Jet:
     found = dict(zip(carries, jets, strict=True))
-    g, x = found.get(0), found.get(1)
-    raised = None if x is None else _softmax_step(algebra, algebra.all, p, dim, x)
-    moved = None if g is None else each(algebra, algebra.all, functools.partial(_sum, dim), g)
-    pulled = multiply(algebra, wanted, p, raised, along, moved)
-    return minus(algebra, wanted, (None,) * algebra.size if g is None else g, pulled)
+    g, x = found[0], found.get(1)
+    raised = None if x is None else softmax(x)
+    moved = each(algebra, algebra.all, functools.partial(_sum, dim), g)
+    return minus(algebra, wanted, g, multiply(algebra, wanted, p, raised, along, moved))
 
 
 def _mean(dims: list[int], t: Tensor) -> Tensor:
@@ -162,9 +174,11 @@ def _norm(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> St
     subtracts = call.args[3]
     centred = call.args[0] - mean if subtracts else call.args[0]
     taylor = [rstd**3 * (-1 / 2), rstd**5 * (3 / 8), rstd**7 * (-5 / 16)]
-    return functools.partial(
-        _norm_step, algebra, tuple(wanted), centred, rstd, taylor, list(call.args[1]), subtracts, call.used
+    dims = list(call.args[1])
+    step = functools.partial(
+        _norm_step, algebra, tuple(wanted), centred, rstd, taylor, dims, subtracts, call.used
     )
+    return fused_rows.norm(step, algebra, call.out[0], rstd, dims, subtracts)
 
 
 def _norm_step(
