@@ -9,6 +9,7 @@ from hesscope._core import build_info
 from hesscope._ops.activation import activation_derivatives
 from hesscope._ops.contract3 import contract3, contract3_scalar, higher_order_power
 from hesscope._ops.density import smoothed_cdf, smoothed_density
+from hesscope._ops.extend_basis import extend_basis
 from hesscope._ops.factor_sum import factor_sum
 from hesscope._ops.gemm import gemm
 from hesscope._ops.gram import gram
@@ -35,6 +36,7 @@ __all__ = [
     "csr_check",
     "csr_matvec",
     "csr_matvec_workspace_bytes",
+    "extend_basis",
     "factor_sum",
     "gemm",
     "gram",

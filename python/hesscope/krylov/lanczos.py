@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hesscope import _ops
-from hesscope.krylov.basis import Basis
+from hesscope.krylov.basis import make_basis
 from hesscope.krylov.basis_plan import BasisPlan
 from hesscope.krylov.far_rows import StorageError
 from hesscope.krylov.interrupt import deferred_interrupt
@@ -24,6 +24,7 @@ LOOK_EVERY = 8  # steps between looks of the host at the device's coefficients
 BREAKDOWN_ROUNDINGS = 8  # a residual of so many eps of the operator's size is rounding
 
 Converged = Callable[[Tensor, Tensor], bool]
+Visit = Callable[[int, Recurrence], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,7 @@ def lanczos(
     reorthogonalize: str = "none",
     plan: BasisPlan | None = None,
     converged: Converged | None = None,
+    visit: Visit | None = None,
     progress: bool = False,
 ) -> LanczosRun:
     """Take up to ``num_steps`` steps of K recurrences (Paige 1972, variant A27).
@@ -80,6 +82,8 @@ def lanczos(
         Where the m vectors are kept; default: in the memory of the device.
     converged
         Called every 8 steps with alpha and beta so far, ``[K, j]`` on the device.
+    visit
+        Called before step j, from 0 on, with j and the recurrence, whose vectors are then ``scale * v``.
     progress
         Show a bar.
 
@@ -93,7 +97,7 @@ def lanczos(
     -----
     K products a step. Without reorthogonalisation a step moves 28 bytes an element in float32.
     """
-    run = _Run(operator, recurrence, num_steps, reorthogonalize, converged, plan)
+    run = _Run(operator, recurrence, num_steps, reorthogonalize, converged, plan, visit)
     label = f"Lanczos, {recurrence.v.shape[0]} probes"
     with (
         contextlib.closing(run),
@@ -122,15 +126,17 @@ class _Run:
         reorthogonalize: str,
         converged: Converged | None,
         plan: BasisPlan | None,
+        visit: Visit | None,
     ) -> None:
-        self.operator, self.recurrence, self.converged = operator, recurrence, converged
+        self.operator, self.recurrence = operator, recurrence
+        self.converged, self.visit = converged, visit
         like = recurrence.v
         self.alpha = torch.zeros(like.shape[0], num_steps, dtype=torch.float64, device=like.device)
         self.beta = torch.zeros_like(self.alpha)
         self.basis = (
             None
             if reorthogonalize == "none"
-            else Basis(num_steps, like, selective=reorthogonalize == "selective", plan=plan)
+            else make_basis(num_steps, like, selective=reorthogonalize == "selective", plan=plan)
         )
         # Where the operator makes new memory for its products anyway, a buffer would only cost more.
         with torch.inference_mode(False):  # an engine writes in place, which inference tensors refuse
@@ -143,18 +149,20 @@ class _Run:
     def step(self, j: int) -> None:
         """Take step j of every recurrence."""
         r, alpha, beta = self.recurrence, self.alpha[:, j], self.beta[:, j]
+        if self.visit is not None:
+            self.visit(j, r)
         if self.basis is not None:
-            self.basis.append(r)
+            self.basis.begin(r)
         product = self.operator.rows(r.v, out=self.product).detach()
         if product.stride(-1) != 1 and product.shape[-1] > 1:
             product = product.contiguous()
-        tolerance = self.tolerance if self.basis is None else 0.0
+        if self.basis is not None:
+            self.basis.advance(r, product, alpha, beta, breakdown_tolerance=self.tolerance)
+            return
         _ops.lanczos_update(
-            product, r.v, r.v_prev, r.v_prev, r.scalars, alpha, beta, breakdown_tolerance=tolerance
+            product, r.v, r.v_prev, r.v_prev, r.scalars, alpha, beta, breakdown_tolerance=self.tolerance
         )
         r.v, r.v_prev = r.v_prev, r.v
-        if self.basis is not None:
-            self.basis.clean(r, alpha, beta, breakdown_tolerance=self.tolerance)
 
     @contextlib.contextmanager
     def keeping(self, done: int) -> Iterator[None]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hesscope.curvature.jets.call import Call, Step
+from hesscope.curvature.jets.footprint import Footprint, held_bytes
 from hesscope.curvature.jets.layout import channels_last, convolved, faster_last
 from hesscope.curvature.jets.partition import Moving, Partition, partition
 from hesscope.curvature.jets.trace import Instruction, Listing, Ref, is_random, references
@@ -54,6 +55,11 @@ class Program:
         The gradient.
     numels
         Entries of each selected parameter.
+
+    Attributes
+    ----------
+    footprint
+        The memory that a batch needs; None before the first was evaluated.
     """
 
     def __init__(self, listing: Listing, numels: Sequence[int]) -> None:
@@ -62,6 +68,7 @@ class Program:
         self.parts: Partition = partition(listing, len(numels))
         self._frees = _last_uses(self.parts)
         self._schedules: dict[bool, list[_Turn]] = {}
+        self.footprint: Footprint | None = None
         self._convolved = convolved(listing)
         self._channels_last: bool | None = None
 
@@ -98,20 +105,27 @@ class Program:
         for turn in self._schedules[gradient]:
             instruction = turn.instruction
             index = instruction.index
-            if turn.computes:
-                args = _resolve(instruction.args, values, self.listing.shapes)
-                target = _RESHAPES.get(instruction.target, instruction.target) if last else instruction.target
-                value = target(*args, **_named(instruction, values))
-                values[index] = channels_last(value) if index in ordered else value
-                if index in outputs:
-                    kept[index] = values[index]
-            if turn.moving is not None:
-                steps.append(self._compile(turn.moving, values))
+            try:
+                if turn.computes:
+                    value = self._value(instruction, values, last)
+                    values[index] = channels_last(value) if index in ordered else value
+                    if index in outputs:
+                        kept[index] = values[index]
+                if turn.moving is not None:
+                    steps.append(self._compile(turn.moving, values))
+            except Exception as error:
+                error.add_note(f"at {instruction.target}")
+                raise
             for i in turn.free:
                 values[i] = None
         found = [None if i is None else kept[i] for i in self.listing.outputs] if gradient else None
         outside = {t.untyped_storage().data_ptr() for t in inputs}
-        return Prepared(self, steps, _size(steps, outside)), found
+        return Prepared(self, steps, held_bytes([c.step for c in steps], outside)), found
+
+    def _value(self, instruction: Instruction, values: list[Any], last: bool) -> Any:
+        args = _resolve(instruction.args, values, self.listing.shapes)
+        target = _RESHAPES.get(instruction.target, instruction.target) if last else instruction.target
+        return target(*args, **_named(instruction, values))
 
     def _compile(self, moving: Moving, values: list[Any]) -> Compiled:
         call = self._call(moving, values)
@@ -273,23 +287,3 @@ def _last_uses(parts: Partition) -> dict[int, tuple[int, ...]]:
     for source, index in last.items():
         ends.setdefault(index, []).append(source)
     return {index: tuple(found) for index, found in ends.items()}
-
-
-def _size(steps: Iterable[Compiled], outside: set[int]) -> int:
-    """Return the bytes of the storages that steps hold, those of the inputs not counted."""
-    found: dict[int, int] = {}
-    stack: list[Any] = [compiled.step for compiled in steps]
-    while stack:
-        entry = stack.pop()
-        if isinstance(entry, Tensor):
-            storage = entry.untyped_storage()
-            found[storage.data_ptr()] = storage.nbytes()
-        elif isinstance(entry, functools.partial):
-            stack += [entry.args, entry.keywords]
-        elif isinstance(entry, (tuple, list)):
-            stack += entry
-        elif isinstance(entry, dict):
-            stack += entry.values()
-        elif isinstance(entry, Call):
-            stack += [entry.args, entry.kwargs]
-    return sum(size for address, size in found.items() if address not in outside)

@@ -104,12 +104,19 @@ def _addcmul(call: Call) -> list[Tensor | float]:
     return [found[p]() for p in call.carries]
 
 
-def _relu(call: Call) -> list[Tensor | float]:
-    return [(call.out > 0).to(call.out.dtype)]
+def _relu(call: Call) -> Step:
+    """Build from the output, which the next layer keeps anyway, instead of a mask."""
+    return functools.partial(_where_above, call.out, 0)
 
 
-def _threshold_backward(call: Call) -> list[Tensor | float]:
-    return [(call.args[1] > call.args[2]).to(call.out.dtype)]
+def _threshold_backward(call: Call) -> Step:
+    return functools.partial(_where_above, *call.args[1:3])
+
+
+def _where_above(x: Tensor, threshold: float, t: Tensor) -> Tensor:
+    """Return the coefficients where ``x`` is above the threshold, zeros elsewhere."""
+    result: Tensor = aten.threshold_backward.default(t, x, threshold)
+    return result
 
 
 def _tanh(call: Call) -> list[Tensor | float]:
@@ -212,8 +219,8 @@ def _table() -> dict[Any, Rule]:
         aten.div.Scalar: rule(_scale),
         aten.div.Tensor: rule(_quotient),
         aten.addcmul.default: rule(_addcmul),
-        aten.relu.default: rule(_relu, reads_output=True),
-        aten.threshold_backward.default: rule(_threshold_backward, positions=(0,)),
+        aten.relu.default: Rule(_relu, reads=False, reads_output=True),
+        aten.threshold_backward.default: Rule(_threshold_backward, positions=(0,)),
         aten.tanh.default: rule(_tanh, reads_output=True),
         aten.sigmoid.default: rule(_sigmoid, reads_output=True),
         aten.silu_backward.default: rule(_silu_backward),

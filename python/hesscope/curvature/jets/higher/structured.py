@@ -98,7 +98,9 @@ def _log_softmax(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule
 def _log_softmax_step(algebra: Algebra, wanted: tuple[int, ...], p: Tensor, dim: int, x: Jet) -> Jet:
     raised = compose(algebra, algebra.all, _scaled(_EXP, p), x)
     total = each(algebra, algebra.all, functools.partial(_sum, dim), raised)
-    return minus(algebra, wanted, x, compose(algebra, wanted, _LOG, total))
+    out = minus(algebra, wanted, x, compose(algebra, wanted, _LOG, total))
+    # What x has no coefficient of is the same for all entries that are summed over.
+    return tuple(None if t is None else t.expand(t.shape[0], *p.shape) for t in out)
 
 
 def _log_softmax_backward(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
