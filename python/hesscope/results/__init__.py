@@ -2,7 +2,7 @@
 
 from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
-from hesscope.results.failure import RunFailed
+from hesscope.results.failure import NotDefinedError, RunFailed
 from hesscope.results.files import load
 from hesscope.results.function_product import FunctionProduct
 from hesscope.results.log_determinant import LogDeterminant
@@ -15,6 +15,7 @@ __all__ = [
     "Estimate",
     "FunctionProduct",
     "LogDeterminant",
+    "NotDefinedError",
     "RunFailed",
     "Solution",
     "Status",
