@@ -8,6 +8,7 @@ import torch
 from hesscope._ops import LanczosState
 from hesscope.krylov.basis import Basis
 from hesscope.krylov.recurrence import Recurrence
+from hesscope.krylov.rows import MemoryRows
 
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=str)
@@ -21,11 +22,12 @@ def problem(dtype, small):
         torch.randn(200, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     )
     rows, outside = q.T[:5].to(dtype), q.T[5].to(dtype)
-    basis = Basis(8, torch.empty(2, 200, dtype=dtype))
+    like = torch.empty(2, 200, dtype=dtype)
+    basis = Basis(MemoryRows(2, 8, 200, storage=dtype, dtype=dtype, device=like.device), 8, like)
     for row in rows:
         state = torch.zeros(2, len(LanczosState), dtype=torch.float64)
         state[:, LanczosState.SCALE] = 0.5
-        basis.append(Recurrence(2 * row.repeat(2, 1), torch.empty(2, 200, dtype=dtype), state))
+        basis.begin(Recurrence(2 * row.repeat(2, 1), torch.empty(2, 200, dtype=dtype), state))
     inside = torch.tensor([0.5, -0.2, 0.3, 0.1, 0.4], dtype=dtype) @ rows
     v = torch.stack([inside + small * outside, outside + 0.25 * rows[4]])
     state[:, LanczosState.LARGEST] = 1.0

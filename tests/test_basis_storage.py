@@ -15,6 +15,7 @@ from hesscope.krylov.rows import MemoryRows
 from hesscope.testing import prescribed_spectrum, wasserstein1
 
 N = 2**12
+LONG = 2**14  # four slabs
 
 
 def spectrum(n, seed=0):
@@ -28,9 +29,8 @@ def spectrum(n, seed=0):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Chunks of a few rows, and strips of one slab: every loop of the far storages goes round."""
-    monkeypatch.setattr(far_rows, "CHUNK_BYTES", 3 * N * 4)
-    monkeypatch.setattr(far_rows, "COLUMNS", 1024)
-    monkeypatch.setattr(far_rows, "_STRIP", 1024)
+    monkeypatch.setattr(far_rows, "CHUNK_BYTES", 3 * LONG * 4)
+    monkeypatch.setattr(far_rows, "COLUMNS", 4096)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -38,7 +38,7 @@ def small_chunks(monkeypatch):
 @pytest.mark.parametrize("mode", ["full", "selective"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_far_basis_gives_the_bits_of_one_in_memory(storage, mode, dtype):
-    h = prescribed_spectrum(spectrum(N), dtype=dtype)
+    h = prescribed_spectrum(spectrum(LONG), dtype=dtype)
     near = hs.spectral_density(h, num_probes=2, num_steps=60, reorthogonalize=mode)
     far = hs.spectral_density(h, num_probes=2, num_steps=60, reorthogonalize=mode, basis=storage)
     assert torch.equal(near.alpha, far.alpha)
@@ -55,14 +55,14 @@ def test_a_far_basis_gives_the_bits_of_one_in_memory(storage, mode, dtype):
 @pytest.mark.usefixtures("small_chunks")
 def test_every_operation_of_a_far_basis(kind, k, rng):
     like = {"dtype": torch.float32, "device": torch.device("cpu")}
-    near = MemoryRows(k, 7, N, storage=torch.float32, **like)
-    far = kind(k, 7, N, **like)
+    near = MemoryRows(k, 7, LONG, storage=torch.float32, **like)
+    far = kind(k, 7, LONG, **like)
     scale = torch.tensor([2.0, 0.5, 3.0], dtype=torch.float64)[:k]
     for j in range(7):
-        v = torch.randn(k, N, generator=rng)
+        v = torch.randn(k, LONG, generator=rng)
         for rows in (near, far):
             rows.put(j, v, scale=scale if j % 2 else None)
-    w = torch.randn(max(k, 2) if k == 1 else k, N, generator=rng)
+    w = torch.randn(max(k, 2) if k == 1 else k, LONG, generator=rng)
     c = near.dot(w, 6, start=1)
     assert torch.equal(far.dot(w, 6, start=1), c)
     after = [w.clone(), w.clone()]
@@ -70,9 +70,15 @@ def test_every_operation_of_a_far_basis(kind, k, rng):
     far.axpy(c, after[1], start=1)
     assert torch.equal(*after)
     assert not torch.equal(after[0], w)
+    before, after = (torch.randn(k, j, generator=rng, dtype=torch.float64) for j in (6, 7))
+    ends = [w[:k].clone(), w[:k].clone()]
+    found = [rows.extend(5, v, w[:k] + 1, before, after) for rows, v in zip((near, far), ends, strict=True)]
+    assert torch.equal(*ends)
+    assert torch.equal(*found)
+    assert torch.equal(near.dot(w[:k], 6, start=5), far.dot(w[:k], 6, start=5))
     if k == 1:
         turn = torch.randn(3, 7, generator=rng, dtype=torch.float64)
-        outs = [torch.zeros(3, N), torch.zeros(3, N)]
+        outs = [torch.zeros(3, LONG), torch.zeros(3, LONG)]
         near.combine(turn, outs[0])
         far.combine(turn, outs[1])
         assert torch.equal(*outs)

@@ -23,6 +23,8 @@ for dtype in (torch.float32, torch.float64):
             q, w = normal(2, 19, n).to(storage), normal(2, n).to(dtype)
             c = _ops.multi_dot(q, w, backend="cpu")
             add(c, _ops.multi_axpy(q, c, w, scale=-1 / n, backend="cpu"))
+        q, v, w = normal(2, 9, n).to(dtype), normal(2, n).to(dtype), normal(2, n).to(dtype)
+        add(_ops.extend_basis(q, v, w, normal(2, 9), normal(2, 10), backend="cpu"), q, v)
         w, v, v_prev = normal(3, 2, n).to(dtype)
         state, (alpha, beta) = normal(2, 4).abs(), torch.zeros(2, 2, dtype=torch.float64)
         _ops.lanczos_update(

@@ -11,6 +11,7 @@ void bind_activation(py::module_& m);
 void bind_contract3(py::module_& m);
 void bind_density(py::module_& m);
 void bind_elementary(py::module_& m);
+void bind_extend_basis(py::module_& m);
 void bind_factor_sum(py::module_& m);
 void bind_gemm(py::module_& m);
 void bind_gram(py::module_& m);
@@ -19,9 +20,11 @@ void bind_lanczos(py::module_& m);
 void bind_mlp(py::module_& m);
 void bind_norm_jet(py::module_& m);
 void bind_orthogonalize(py::module_& m);
+void bind_pointwise_jet(py::module_& m);
 void bind_probes(py::module_& m);
 void bind_product_sum(py::module_& m);
 void bind_scaling(py::module_& m);
+void bind_softmax_jet(py::module_& m);
 void bind_sparse(py::module_& m);
 void bind_tridiagonal(py::module_& m);
 
@@ -35,6 +38,7 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_contract3(m);
   hesscope::bind_density(m);
   hesscope::bind_elementary(m);
+  hesscope::bind_extend_basis(m);
   hesscope::bind_factor_sum(m);
   hesscope::bind_gemm(m);
   hesscope::bind_gram(m);
@@ -43,14 +47,17 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_mlp(m);
   hesscope::bind_norm_jet(m);
   hesscope::bind_orthogonalize(m);
+  hesscope::bind_pointwise_jet(m);
   hesscope::bind_probes(m);
   hesscope::bind_product_sum(m);
   hesscope::bind_scaling(m);
+  hesscope::bind_softmax_jet(m);
   hesscope::bind_sparse(m);
   hesscope::bind_tridiagonal(m);
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,
-                    py::arg("cuda") = info.cuda, py::arg("cpu_level") = info.cpu_level);
+                    py::arg("cuda") = info.cuda, py::arg("blas") = info.blas,
+                    py::arg("cpu_level") = info.cpu_level);
   });
 }

@@ -20,9 +20,14 @@ from hesscope.operators import (
 )
 from hesscope.results import (
     Band,
+    CurvatureStability,
     Eigenpairs,
+    EigenvalueGradient,
     Estimate,
     FunctionProduct,
+    GradientEstimate,
+    InjectiveNorm,
+    LipschitzEstimate,
     LogDeterminant,
     NotDefinedError,
     RunFailed,
@@ -48,19 +53,25 @@ from hesscope.spectrum import (
     trace,
     trace_inverse,
 )
-from hesscope.third_order import ThirdOrder, third_order
+from hesscope.third_order import ProjectedTensor, ThirdOrder, curvature_stability, third_order
 
 __version__: str = build_info()["version"]
 
 __all__ = [
     "Band",
     "BasisPlan",
+    "CurvatureStability",
     "Eigenpairs",
+    "EigenvalueGradient",
     "Estimate",
     "FunctionProduct",
+    "GradientEstimate",
+    "InjectiveNorm",
+    "LipschitzEstimate",
     "LogDeterminant",
     "NotDefinedError",
     "Objective",
+    "ProjectedTensor",
     "RunFailed",
     "Solution",
     "SpectralDensity",
@@ -75,6 +86,7 @@ __all__ = [
     "block_densities",
     "condition_number",
     "count",
+    "curvature_stability",
     "diagonal",
     "effective_rank",
     "eigenpairs",

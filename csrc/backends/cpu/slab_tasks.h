@@ -10,11 +10,9 @@ namespace hesscope::HESSCOPE_CPU_NAMESPACE {
 struct SlabTasks {
   index_t rows, n;
 
-  // Several slabs at a time, so that a thread streams through contiguous memory; fewer where there
-  // are few, so that threads have equal shares.
   index_t slabs() const { return num_slabs(n); }
-  index_t slabs_per_task() const { return slabs() < 128 ? ceil_div(slabs(), 8) : 16; }
-  index_t tasks_per_row() const { return ceil_div(slabs(), slabs_per_task()); }
+  index_t slabs_per_task() const { return hesscope::slabs_per_task(n); }
+  index_t tasks_per_row() const { return num_slab_tasks(n); }
 };
 
 /// Below this much work waking a thread costs more than it saves.

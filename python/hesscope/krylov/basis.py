@@ -7,12 +7,36 @@ from torch import Tensor
 
 from hesscope import _ops
 from hesscope.krylov.basis_plan import BasisPlan
+from hesscope.krylov.delayed import DelayedBasis
 from hesscope.krylov.omega import OmegaRecurrence
 from hesscope.krylov.orthonormal import orthogonalize
 from hesscope.krylov.recurrence import Recurrence, squared_norms
 from hesscope.krylov.rows import MemoryRows, Rows
 
 _STATE = _ops.LanczosState
+
+
+def make_basis(
+    num_steps: int, like: Tensor, *, selective: bool, plan: BasisPlan | None
+) -> Basis | DelayedBasis:
+    """Return the way to reorthogonalise ``num_steps`` Lanczos vectors of each row of ``like [K, n]``.
+
+    Parameters
+    ----------
+    selective
+        Reorthogonalise only when Simon's recurrence asks for it.
+    plan
+        Where the vectors are kept; default: in the memory of the device.
+    """
+    (k, n), dtype, device = like.shape, like.dtype, like.device
+    rows: Rows = (
+        MemoryRows(k, num_steps, n, storage=dtype, dtype=dtype, device=device)
+        if plan is None
+        else plan.rows(k, n, dtype=dtype, device=device)
+    )
+    if rows.exact and not selective:
+        return DelayedBasis(rows, num_steps, like)
+    return Basis(rows, num_steps, like, selective=selective)
 
 
 class Basis:
@@ -24,6 +48,8 @@ class Basis:
 
     Parameters
     ----------
+    rows
+        Where the vectors are kept.
     num_steps
         Vectors of each recurrence.
     like
@@ -31,27 +57,38 @@ class Basis:
     selective
         Reorthogonalise only when Simon's recurrence says that orthogonality is lost to sqrt(eps), and then
         in two steps that follow each other, not in every step.
-    plan
-        Where the vectors are kept; default: in the memory of the device.
     """
 
-    def __init__(
-        self, num_steps: int, like: Tensor, *, selective: bool = False, plan: BasisPlan | None = None
-    ) -> None:
-        (k, n), dtype, device = like.shape, like.dtype, like.device
-        self.rows: Rows = (
-            MemoryRows(k, num_steps, n, storage=dtype, dtype=dtype, device=device)
-            if plan is None
-            else plan.rows(k, n, dtype=dtype, device=device)
-        )
-        self.omega = OmegaRecurrence(k, num_steps, eps=torch.finfo(dtype).eps) if selective else None
+    def __init__(self, rows: Rows, num_steps: int, like: Tensor, *, selective: bool = False) -> None:
+        eps = torch.finfo(like.dtype).eps
+        self.rows = rows
+        self.omega = OmegaRecurrence(like.shape[0], num_steps, eps=eps) if selective else None
         self.length = 0
         self.projections = 0  # steps in which the basis was projected out
 
-    def append(self, recurrence: Recurrence) -> None:
+    def begin(self, recurrence: Recurrence) -> None:
         """Add the current Lanczos vectors ``q = scale v``; a row of zeros where a recurrence has ended."""
         self.rows.put(self.length, recurrence.v, scale=recurrence.scalars[:, _STATE.SCALE])
         self.length += 1
+
+    def advance(
+        self,
+        recurrence: Recurrence,
+        product: Tensor,
+        alpha: Tensor,
+        beta: Tensor,
+        *,
+        breakdown_tolerance: float,
+    ) -> None:
+        """Take a step of every recurrence with the products of its vectors, and clean the next ones.
+
+        Arguments as in :meth:`hesscope.krylov.delayed.DelayedBasis.advance`.
+        """
+        r = recurrence
+        # With a tolerance of 0: a recurrence ends by what projecting leaves.
+        _ops.lanczos_update(product, r.v, r.v_prev, r.v_prev, r.scalars, alpha, beta, breakdown_tolerance=0.0)
+        r.v, r.v_prev = r.v_prev, r.v
+        self.clean(r, alpha, beta, breakdown_tolerance=breakdown_tolerance)
 
     def clean(
         self, recurrence: Recurrence, alpha: Tensor, beta: Tensor, *, breakdown_tolerance: float

@@ -15,7 +15,7 @@ from hesscope.krylov.recurrence import aligned_rows, squared_norms
 from hesscope.krylov.rows import COLUMNS, combine, gram_defect
 
 CHUNK_BYTES = 2**24  # brought near at a time, at least one row and one strip of columns
-_STRIP = 2**12  # columns, at least
+_STRIP = 2**12  # columns, at least: a slab, in which the core sums
 _MAXIMUM_IO = 2**30  # bytes a call: Linux moves at most 2 GB
 
 
@@ -91,6 +91,21 @@ class FarRows(ABC):
             for columns in self._strips(stop - start):
                 chunk = self.load(b, (start, stop), columns).expand(coefficients.shape[0], -1, -1)
                 _ops.multi_axpy(chunk, coefficients, w[mine, slice(*columns)], scale=-1.0)
+
+    def extend(self, j: int, v: Tensor, w: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Write row j and the vectors after it, and project those: one reading, strip by strip."""
+        out = torch.zeros(after.shape, dtype=torch.float64, device=v.device)
+        for b in range(self.k):
+            one = slice(b, b + 1)
+            for begin, end in self._strips(j + 1):
+                columns = slice(begin, end)
+                chunk = torch.empty(1, j + 1, end - begin, dtype=self.dtype, device=self.device)
+                chunk[0, :j] = self.load(b, (0, j), (begin, end))
+                _ops.extend_basis(
+                    chunk, v[one, columns], w[one, columns], before[one], after[one], d=out[one]
+                )
+                self.store(b, j, begin, chunk[0, j])
+        return out
 
     def combine(self, coefficients: Tensor, out: Tensor | None) -> None:
         """Combine rows, a strip of columns at a time."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hesscope import _ops
-from hesscope.krylov.basis import Basis
+from hesscope.krylov.basis import make_basis
 from hesscope.krylov.basis_plan import BasisPlan
 from hesscope.krylov.far_rows import StorageError
 from hesscope.krylov.interrupt import deferred_interrupt
@@ -136,7 +136,7 @@ class _Run:
         self.basis = (
             None
             if reorthogonalize == "none"
-            else Basis(num_steps, like, selective=reorthogonalize == "selective", plan=plan)
+            else make_basis(num_steps, like, selective=reorthogonalize == "selective", plan=plan)
         )
         # Where the operator makes new memory for its products anyway, a buffer would only cost more.
         with torch.inference_mode(False):  # an engine writes in place, which inference tensors refuse
@@ -152,17 +152,17 @@ class _Run:
         if self.visit is not None:
             self.visit(j, r)
         if self.basis is not None:
-            self.basis.append(r)
+            self.basis.begin(r)
         product = self.operator.rows(r.v, out=self.product).detach()
         if product.stride(-1) != 1 and product.shape[-1] > 1:
             product = product.contiguous()
-        tolerance = self.tolerance if self.basis is None else 0.0
+        if self.basis is not None:
+            self.basis.advance(r, product, alpha, beta, breakdown_tolerance=self.tolerance)
+            return
         _ops.lanczos_update(
-            product, r.v, r.v_prev, r.v_prev, r.scalars, alpha, beta, breakdown_tolerance=tolerance
+            product, r.v, r.v_prev, r.v_prev, r.scalars, alpha, beta, breakdown_tolerance=self.tolerance
         )
         r.v, r.v_prev = r.v_prev, r.v
-        if self.basis is not None:
-            self.basis.clean(r, alpha, beta, breakdown_tolerance=self.tolerance)
 
     @contextlib.contextmanager
     def keeping(self, done: int) -> Iterator[None]:

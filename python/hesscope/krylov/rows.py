@@ -36,6 +36,12 @@ class Rows(Protocol):
     def axpy(self, c: Tensor, w: Tensor, *, start: int = 0) -> None:
         """Subtract ``sum_j c[b, j] q_(start + j)`` from ``w [B, n]`` in place."""
 
+    def extend(self, j: int, v: Tensor, w: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Write row j and the vectors after it, ``v [K, n]``, and project those: ``_ops.extend_basis``.
+
+        Reads the basis once. Only where ``exact``.
+        """
+
     def combine(self, coefficients: Tensor, out: Tensor | None) -> None:
         """Write ``coefficients [l, m] @ rows[:m]`` to ``out [l, n]``, or over the first l rows; K = 1."""
 
@@ -84,6 +90,10 @@ class MemoryRows:
     def axpy(self, c: Tensor, w: Tensor, *, start: int = 0) -> None:
         """Subtract a combination."""
         _ops.multi_axpy(self._shared(w.shape[0], start, start + c.shape[1]), c, w, scale=-1.0)
+
+    def extend(self, j: int, v: Tensor, w: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Write row j and the vectors after it, and project those."""
+        return _ops.extend_basis(self.tensor[:, : j + 1], v, w, before, after)
 
     def combine(self, coefficients: Tensor, out: Tensor | None) -> None:
         """Combine rows, a strip of columns at a time."""
