@@ -48,10 +48,10 @@ def share(outcome: Outcome) -> float:
     return float(outcome.hits.double().mean())
 
 
-def verdict(case: Case, covered: float, runs: int) -> str:
+def verdict(case: Case, outcome: Outcome, covered: float, runs: int) -> str:
     """Judge a share, granting it the noise of so many runs."""
     noise = NOISE * (0.95 * 0.05 / runs) ** 0.5 if runs < RUNS else 0.0
-    if case.kind == "estimate":
+    if case.kind == "estimate" or not outcome.calibrated:
         return "an estimate"
     if covered < AT_LEAST - noise:
         return "TOO LOW"
@@ -77,7 +77,7 @@ def measure(runs: int, n: int, only: str) -> list[dict[str, object]]:
                     "case": case.name,
                     "kind": case.kind,
                     "coverage": covered,
-                    "verdict": verdict(case, covered, runs),
+                    "verdict": verdict(case, outcome, covered, runs),
                     "median half-width over |value|": outcome.relative_width,
                     "seconds": time.perf_counter() - began,
                 }
@@ -107,7 +107,7 @@ def table(rows: list[dict[str, object]]) -> str:
 
 
 def _mark(verdict: str) -> str:
-    return {"TOO LOW": " ↓", "TOO HIGH": " ↑"}.get(verdict, "")
+    return {"TOO LOW": " ↓", "TOO HIGH": " ↑", "an estimate": " (e)"}.get(verdict, "")
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ class Outcome:
 
     hits: Tensor
     relative_width: float
+    calibrated: bool = True  # False if no run claims an interval
 
 
 class Problem:
@@ -110,7 +111,8 @@ class Case:
 def _held(estimates: list[hs.Estimate], truth: float) -> Outcome:
     hits = torch.tensor([e.interval[0] <= truth <= e.interval[1] for e in estimates])
     width = torch.tensor([e.error for e in estimates], dtype=torch.float64).median()
-    return Outcome(hits, float(width) / max(abs(truth), 1e-300))
+    calibrated = not all("not calibrated" in e.method for e in estimates)
+    return Outcome(hits, float(width) / max(abs(truth), 1e-300), calibrated)
 
 
 def _banded(bands: list[hs.Band], truth: Tensor) -> Outcome:
