@@ -1,5 +1,6 @@
 """What the autograd engine keeps, when it notices a change, and what it frees."""
 
+import functools
 import gc
 import weakref
 
@@ -9,9 +10,12 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from hesscope.curvature import AutogradHessian, hessian
+from hesscope import curvature
+from hesscope.curvature import AutogradHessian
 from hesscope.curvature.fingerprint import checksum
 from hesscope.objective import Objective
+
+hessian = functools.partial(curvature.hessian, engine="autograd")
 
 
 def problem(split=3, rows=12):

@@ -25,10 +25,12 @@ FAMILIES = [
     "gemm",
     "gram",
     "hadamard",
+    "hvp",
     "lanczos",
     "orthogonalize",
     "probes",
     "sparse",
+    "third_order",
     "tridiagonal",
     "slq",
 ]

@@ -5,9 +5,32 @@ from __future__ import annotations
 import itertools
 
 import torch
+from torch import nn
 
 import hesscope as hs
 from jets_cases import RELATIVE, vectors
+from test_jets_models import problem
+
+DOUBLE = torch.float64
+
+
+def objective_of(name, mode="keep", **options):
+    model, x, y = problem(name)
+    return hs.Objective(model, nn.CrossEntropyLoss(label_smoothing=0.1), (x, y), mode=mode, **options)
+
+
+class Cubic(nn.Module):
+    """sum_r c_r (a_r' theta)^3 / 6 with orthonormal directions."""
+
+    def __init__(self):
+        super().__init__()
+        g = torch.Generator().manual_seed(0)
+        self.register_buffer("a", torch.linalg.qr(torch.randn(7, 7, generator=g, dtype=DOUBLE))[0])
+        self.register_buffer("c", torch.tensor([3.0, -2.0, 1.0, 0.5, 0.0, -1.0, 2.0], dtype=DOUBLE))
+        self.theta = nn.Parameter(torch.randn(7, generator=g, dtype=DOUBLE))
+
+    def forward(self, scale):
+        return scale * (self.c * (self.a @ self.theta) ** 3).sum() / 6
 
 
 def difference(objective, function, direction, steps=5, first=2e-2):
@@ -58,3 +81,26 @@ def assert_third_order(objective, *, num_vectors=(1, 5), relative=RELATIVE, zero
         assert_close(jets.quadratic_form(u), (products * u).sum(1), size, relative)
         assert_close(jets.cubic_form(u), (squares * u).sum(1), size, relative)
     return jets
+
+
+class CubicForm(nn.Module):
+    """T[theta, theta, theta] / 6 of a dense symmetric tensor: its third derivative is T, everywhere."""
+
+    def __init__(self, t):
+        super().__init__()
+        self.register_buffer("t", t)
+        self.theta = nn.Parameter(torch.zeros(len(t), dtype=DOUBLE))
+
+    def forward(self, scale):
+        return scale * torch.einsum("ijk,i,j,k->", self.t, self.theta, self.theta, self.theta) / 6
+
+
+def objective_of_tensor(t):
+    """The objective whose third derivative is t."""
+    model = CubicForm(t)
+    return hs.Objective(model, lambda m, s: m(s), torch.tensor(1.0, dtype=DOUBLE))
+
+
+def random_symmetric(n, seed=0):
+    t = torch.randn(n, n, n, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
+    return sum(t.permute(order) for order in itertools.permutations(range(3))) / 6

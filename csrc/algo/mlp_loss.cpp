@@ -1,6 +1,6 @@
 #include "algo/mlp_pass.h"
-#include "hesscope/activation.h"
 #include "hesscope/orthogonalize.h"
+#include "hesscope/softmax_jet.h"
 #include "hesscope/tensor.h"
 
 // With p the softmax of the output o, s the sums of targets and <x> = sum_c p_c x_c:

@@ -80,8 +80,9 @@ void MlpPass::combine(std::initializer_list<TensorView> operands,
               std::span(terms.begin(), terms.size()), out);
 }
 
-/// c (+)= a x, where a matrix that stands alone serves the whole batch.
-void MlpPass::multiply(const TensorView& a, const TensorView& x, const TensorView& c, bool add) {
+/// c (+)= scale * a x, where a matrix that stands alone serves the whole batch.
+void MlpPass::multiply(const TensorView& a, const TensorView& x, const TensorView& c, bool add,
+                       double scale) {
   const auto spread = [&](TensorView t) {
     if (t.shape[0] == 1) t.stride[0] = 0;
     t.shape[0] = c.shape[0];
@@ -91,7 +92,7 @@ void MlpPass::multiply(const TensorView& a, const TensorView& x, const TensorVie
   if (mlp_.gemm_workspace_.bytes() < bytes) mlp_.gemm_workspace_ = Buffer(ctx_.device, bytes);
   Context ctx = ctx_;
   ctx.workspace = mlp_.gemm_workspace_.span();
-  gemm(ctx, 1, spread(a), spread(x), add ? 1 : 0, c);
+  gemm(ctx, scale, spread(a), spread(x), add ? 1 : 0, c);
 }
 
 /// The part of a gradient that an error of a layer makes: its sum over the batch is the bias's.

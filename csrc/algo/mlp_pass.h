@@ -55,7 +55,8 @@ class MlpPass {
   TensorView bias_of(const TensorView& v, std::size_t l) const;    // [K, 1, out]
   TensorView derivative(std::size_t l, index_t order) const;       // [1, M, out]
 
-  void multiply(const TensorView& a, const TensorView& x, const TensorView& c, bool add);
+  void multiply(const TensorView& a, const TensorView& x, const TensorView& c, bool add,
+                double scale = 1);
   TensorView row_means(const TensorView& t);  // [K, M, 1]: sum_c p[m, c] t[k, m, c]
   void write_gradient(std::size_t l, const TensorView& delta, const TensorView& out);
   double dot(const TensorView& a, const TensorView& b);

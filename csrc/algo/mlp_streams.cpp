@@ -34,6 +34,8 @@ MlpStream MlpPass::forward(const TensorView& v) {
 
 MlpStream MlpPass::forward(const TensorView& u, const MlpStream& by_u, const TensorView& v,
                            const MlpStream& by_v) {
+  const bool one = &by_u == &by_v;  // direction: two products that mirror each other are equal
+  const double twice = one ? 2 : 1;
   MlpStream s;
   for (std::size_t l = 0; l < depth(); ++l) {
     const TensorView w = weight(l);
@@ -41,8 +43,8 @@ MlpStream MlpPass::forward(const TensorView& u, const MlpStream& by_u, const Ten
     TensorView z;  // nothing in the first layer: z is linear in its parameters
     if (l > 0) {
       z = take(k_, rows, w.shape[1]);
-      multiply(by_u.active[l - 1], transposed(weight_of(v, l)), z, false);
-      multiply(by_v.active[l - 1], transposed(weight_of(u, l)), z, true);
+      multiply(by_u.active[l - 1], transposed(weight_of(v, l)), z, false, twice);
+      if (!one) multiply(by_v.active[l - 1], transposed(weight_of(u, l)), z, true);
       if (s.active[l - 1].data != nullptr) {
         multiply(folded(s.active[l - 1]), transposed(w), folded(z), true);
       }
@@ -126,6 +128,8 @@ void MlpPass::backward(const TensorView& v, MlpStream& first, const TensorView& 
 
 void MlpPass::backward(const TensorView& u, const MlpStream& by_u, const TensorView& v,
                        const MlpStream& by_v, MlpStream& second, const TensorView& out) {
+  const bool one = &by_u == &by_v;
+  const double twice = one ? 2 : 1;
   second.error.resize(depth());
   second.error.back() = loss_second(by_u.active.back(), by_v.active.back(), second.active.back());
   for (std::size_t l = depth(); l-- > 0;) {
@@ -144,15 +148,15 @@ void MlpPass::backward(const TensorView& u, const MlpStream& by_u, const TensorV
     write_gradient(l, d, out);
     if (l == 0) break;
     const TensorView g = weight_of(out, l), w = weight(l);
-    multiply(transposed(by_u.delta[l]), by_v.active[l - 1], g, true);
-    multiply(transposed(by_v.delta[l]), by_u.active[l - 1], g, true);
+    multiply(transposed(by_u.delta[l]), by_v.active[l - 1], g, true, twice);
+    if (!one) multiply(transposed(by_v.delta[l]), by_u.active[l - 1], g, true);
     if (second.active[l - 1].data != nullptr) {
       multiply(transposed(primal(l).delta), second.active[l - 1], g, true);
     }
     second.error[l - 1] = take(k_, e.shape[1], w.shape[2]);
     multiply(folded(d), w, folded(second.error[l - 1]), false);
-    multiply(by_u.delta[l], weight_of(v, l), second.error[l - 1], true);
-    multiply(by_v.delta[l], weight_of(u, l), second.error[l - 1], true);
+    multiply(by_u.delta[l], weight_of(v, l), second.error[l - 1], true, twice);
+    if (!one) multiply(by_v.delta[l], weight_of(u, l), second.error[l - 1], true);
   }
 }
 

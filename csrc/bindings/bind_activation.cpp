@@ -13,12 +13,6 @@ void bind_activation(py::module_& m) {
         activation_derivatives(call.context(x.device), activation_of(name), x, out);
       },
       "name"_a, "x"_a, py::kw_only(), "out"_a, "call"_a, py::call_guard<py::gil_scoped_release>());
-  m.def(
-      "softmax",
-      [](const TensorView& x, const TensorView& p, const TensorView& log_sum, const Call& call) {
-        softmax(call.context(x.device), x, p, log_sum);
-      },
-      "x"_a, py::kw_only(), "p"_a, "log_sum"_a, "call"_a, py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace hesscope

@@ -20,9 +20,11 @@ void bind_lanczos(py::module_& m);
 void bind_mlp(py::module_& m);
 void bind_norm_jet(py::module_& m);
 void bind_orthogonalize(py::module_& m);
+void bind_pointwise_jet(py::module_& m);
 void bind_probes(py::module_& m);
 void bind_product_sum(py::module_& m);
 void bind_scaling(py::module_& m);
+void bind_softmax_jet(py::module_& m);
 void bind_sparse(py::module_& m);
 void bind_tridiagonal(py::module_& m);
 
@@ -45,14 +47,17 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_mlp(m);
   hesscope::bind_norm_jet(m);
   hesscope::bind_orthogonalize(m);
+  hesscope::bind_pointwise_jet(m);
   hesscope::bind_probes(m);
   hesscope::bind_product_sum(m);
   hesscope::bind_scaling(m);
+  hesscope::bind_softmax_jet(m);
   hesscope::bind_sparse(m);
   hesscope::bind_tridiagonal(m);
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,
-                    py::arg("cuda") = info.cuda, py::arg("cpu_level") = info.cpu_level);
+                    py::arg("cuda") = info.cuda, py::arg("blas") = info.blas,
+                    py::arg("cpu_level") = info.cpu_level);
   });
 }

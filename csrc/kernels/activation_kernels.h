@@ -6,16 +6,13 @@
 
 namespace hesscope {
 
-HESSCOPE_DECLARE_IN_EVERY_BACKEND(
-    template <typename T> void activation_derivatives(const Context& ctx, Activation f,
-                                                      MatrixView<const T> x, BatchView<T> out);
-
-    template <typename T> void softmax(const Context& ctx, MatrixView<const T> x, MatrixView<T> p,
-                                       MatrixView<T> log_sum);)
+HESSCOPE_DECLARE_IN_EVERY_BACKEND(template <typename T>
+                                  void activation_derivatives(const Context& ctx, Activation f,
+                                                              MatrixView<const T> x,
+                                                              BatchView<T> out);)
 
 }  // namespace hesscope
 
 #define HESSCOPE_INSTANTIATE_ACTIVATION(T)                                                 \
   template void activation_derivatives<T>(const Context&, Activation, MatrixView<const T>, \
-                                          BatchView<T>);                                   \
-  template void softmax<T>(const Context&, MatrixView<const T>, MatrixView<T>, MatrixView<T>);
+                                          BatchView<T>);

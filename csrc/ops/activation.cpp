@@ -48,23 +48,4 @@ void activation_derivatives(const Context& ctx, Activation f, const TensorView& 
   });
 }
 
-void softmax(const Context& ctx, const TensorView& x, const TensorView& p,
-             const TensorView& log_sum) {
-  constexpr const char* op = "softmax";
-  check_matrix(op, {"x", x});
-  check_output_matrix(op, {"p", p});
-  check_output_matrix(op, {"log_sum", log_sum});
-  check_device(op, ctx, {{"x", x}, {"p", p}, {"log_sum", log_sum}});
-  check_dtype(op, {"x", x}, {DType::f32, DType::f64});
-  check_same_dtype(op, {{"x", x}, {"p", p}, {"log_sum", log_sum}});
-  HESSCOPE_CHECK(ShapeError, x.shape[1] >= 1, op, ": x must have at least one column, got ",
-                 describe("x", x));
-  check_shape(op, {"p", p}, {x.shape[0], x.shape[1]});
-  check_shape(op, {"log_sum", log_sum}, {x.shape[0], 1});
-  if (x.shape[0] == 0) return;
-  visit_real(op, {"x", x}, [&]<typename T>(Tag<T>) {
-    HESSCOPE_DISPATCH(ctx, softmax<T>(ctx, matrix<const T>(x), matrix<T>(p), matrix<T>(log_sum)));
-  });
-}
-
 }  // namespace hesscope

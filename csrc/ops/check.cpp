@@ -32,24 +32,6 @@ void check_rows_contiguous(const char* op, const Named& argument) {
 
 }  // namespace
 
-const char* name_of(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return "float32";
-    case DType::f64:
-      return "float64";
-    case DType::bf16:
-      return "bfloat16";
-    case DType::i32:
-      return "int32";
-    case DType::i64:
-      return "int64";
-    case DType::u8:
-      return "uint8";
-  }
-  return "?";
-}
-
 std::string describe(const char* name, const TensorView& tensor) {
   std::ostringstream text;
   text << name << ' ' << bracketed(tensor.shape.data(), tensor.ndim) << ' ' << name_of(tensor.dtype)
@@ -122,6 +104,21 @@ void check_device(const char* op, const Context& ctx, std::initializer_list<Name
                    " must be on the device of the other arguments, got ",
                    describe(argument.name, argument.tensor));
   }
+}
+
+void check_compact(const char* op, const Context& ctx, Named argument, Named first,
+                   std::initializer_list<index_t> shape) {
+  const TensorView& t = argument.tensor;
+  check_shape(op, argument, shape);
+  index_t compact = 1;
+  for (int d = t.ndim - 1; d >= 0; --d) {
+    HESSCOPE_CHECK(ShapeError, t.shape[d] <= 1 || t.stride[d] == compact, op, ": ", argument.name,
+                   " must be contiguous, got ", describe(argument.name, t), " with stride ",
+                   t.stride[d], " in dimension ", d);
+    compact *= t.shape[d] > 0 ? t.shape[d] : 1;
+  }
+  check_same_dtype(op, {first, argument});
+  check_device(op, ctx, {first, argument});
 }
 
 void check_workspace(const char* op, const Context& ctx, index_t bytes) {

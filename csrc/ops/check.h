@@ -15,8 +15,6 @@ struct Named {
   const TensorView& tensor;
 };
 
-const char* name_of(DType dtype);
-
 /// "q [8, 1000] float32 cuda:0"
 std::string describe(const char* name, const TensorView& tensor);
 
@@ -40,6 +38,10 @@ void check_same_dtype(const char* op, std::initializer_list<Named> arguments);
 
 /// On ctx.device, and that device one the backend works on.
 void check_device(const char* op, const Context& ctx, std::initializer_list<Named> arguments);
+
+/// As `first` in dtype and device, of this shape, contiguous.
+void check_compact(const char* op, const Context& ctx, Named argument, Named first,
+                   std::initializer_list<index_t> shape);
 
 void check_workspace(const char* op, const Context& ctx, index_t bytes);
 

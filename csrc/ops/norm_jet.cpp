@@ -12,22 +12,6 @@ constexpr Names kX = {"x[0]", "x[1]", "x[2]"}, kOut = {"out[0]", "out[1]", "out[
 constexpr Names kMean = {"mean_out[0]", "mean_out[1]", "mean_out[2]"};
 constexpr Names kRstd = {"rstd_out[0]", "rstd_out[1]", "rstd_out[2]"};
 
-/// As `first` in dtype and device, of this shape, contiguous.
-void check_dense(const char* op, const Context& ctx, Named named, Named first,
-                 std::initializer_list<index_t> shape) {
-  const TensorView& t = named.tensor;
-  check_shape(op, named, shape);
-  index_t compact = 1;
-  for (int d = t.ndim - 1; d >= 0; --d) {
-    HESSCOPE_CHECK(ShapeError, t.shape[d] <= 1 || t.stride[d] == compact, op, ": ", named.name,
-                   " must be contiguous, got ", describe(named.name, t), " with stride ",
-                   t.stride[d], " in dimension ", d);
-    compact *= t.shape[d] > 0 ? t.shape[d] : 1;
-  }
-  check_same_dtype(op, {first, named});
-  check_device(op, ctx, {first, named});
-}
-
 NormShape shape_of(const char* op, const TensorView& t, const char* name) {
   HESSCOPE_CHECK(ShapeError, t.ndim == 4, op, ": ", name, " must have 4 dimensions, got ",
                  describe(name, t));
@@ -44,7 +28,7 @@ void check_outputs(const char* op, const Context& ctx, std::span<const TensorVie
                  " and the like must be none or as many as x, got ", outputs.size(), " and ",
                  order);
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    check_dense(op, ctx, {names[k], outputs[k]}, x, shape);
+    check_compact(op, ctx, {names[k], outputs[k]}, x, shape);
   }
 }
 
@@ -69,10 +53,10 @@ void norm_jet(const Context& ctx, std::span<const TensorView> x, const TensorVie
   const NormShape s = shape_of(op, x[0], kX[0]);
   const Named first{kX[0], x[0]};
   for (std::size_t k = 0; k < x.size(); ++k) {
-    check_dense(op, ctx, {kX[k], x[k]}, first, {s.probes, s.outer, s.groups, s.inner});
+    check_compact(op, ctx, {kX[k], x[k]}, first, {s.probes, s.outer, s.groups, s.inner});
   }
-  check_dense(op, ctx, {"y", y}, first, {s.outer, s.groups, s.inner});
-  check_dense(op, ctx, {"rstd", rstd}, first, {s.groups});
+  check_compact(op, ctx, {"y", y}, first, {s.outer, s.groups, s.inner});
+  check_compact(op, ctx, {"rstd", rstd}, first, {s.groups});
   check_outputs(op, ctx, out, kOut, first, x.size(), {s.probes, s.outer, s.groups, s.inner});
   check_outputs(op, ctx, mean_out, kMean, first, x.size(), {s.probes, s.groups});
   check_outputs(op, ctx, rstd_out, kRstd, first, x.size(), {s.probes, s.groups});
@@ -108,7 +92,7 @@ void norm_jet_backward(const Context& ctx, const std::optional<TensorView>& dg,
   const Named first{"out", out};
   const auto check = [&](const char* name, const std::optional<TensorView>& t,
                          std::initializer_list<index_t> shape) {
-    if (t.has_value()) check_dense(op, ctx, {name, *t}, first, shape);
+    if (t.has_value()) check_compact(op, ctx, {name, *t}, first, shape);
   };
   check("out", out, {s.probes, s.outer, s.groups, s.inner});
   check("dg", dg, {s.probes, s.outer, s.groups, s.inner});

@@ -2,24 +2,32 @@
 
 from hesscope._ops import build_info
 from hesscope.curvature import fisher, ggn, gradient_covariance, hessian
+from hesscope.krylov.apply_function import apply_function
 from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.krylov.low_rank import low_rank_inverse
 from hesscope.krylov.solve import solve
-from hesscope.objective import Objective, attention_heads, parameter_groups
+from hesscope.objective import Objective, adam_preconditioner, attention_heads, parameter_groups
 from hesscope.operators import (
     SymmetricOperator,
     block,
     from_function,
     from_matrix,
     from_scipy,
+    preconditioned,
     scaled,
     shifted,
 )
 from hesscope.results import (
     Band,
+    CurvatureStability,
     Eigenpairs,
+    EigenvalueGradient,
     Estimate,
+    FunctionProduct,
+    GradientEstimate,
+    InjectiveNorm,
+    LipschitzEstimate,
     LogDeterminant,
     RunFailed,
     Solution,
@@ -44,17 +52,24 @@ from hesscope.spectrum import (
     trace,
     trace_inverse,
 )
-from hesscope.third_order import ThirdOrder, third_order
+from hesscope.third_order import ProjectedTensor, ThirdOrder, curvature_stability, third_order
 
 __version__: str = build_info()["version"]
 
 __all__ = [
     "Band",
     "BasisPlan",
+    "CurvatureStability",
     "Eigenpairs",
+    "EigenvalueGradient",
     "Estimate",
+    "FunctionProduct",
+    "GradientEstimate",
+    "InjectiveNorm",
+    "LipschitzEstimate",
     "LogDeterminant",
     "Objective",
+    "ProjectedTensor",
     "RunFailed",
     "Solution",
     "SpectralDensity",
@@ -62,11 +77,14 @@ __all__ = [
     "SymmetricOperator",
     "ThirdOrder",
     "VectorEstimate",
+    "adam_preconditioner",
+    "apply_function",
     "attention_heads",
     "block",
     "block_densities",
     "condition_number",
     "count",
+    "curvature_stability",
     "diagonal",
     "effective_rank",
     "eigenpairs",
@@ -85,6 +103,7 @@ __all__ = [
     "parameter_groups",
     "participation",
     "plan_basis",
+    "preconditioned",
     "resume",
     "scaled",
     "shifted",

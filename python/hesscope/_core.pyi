@@ -26,6 +26,12 @@ class ElementaryFunction:
     cospi: ElementaryFunction
     normal_cdf: ElementaryFunction
 
+class Monomials:
+    one: Monomials
+    two: Monomials
+    three: Monomials
+    mixed: Monomials
+
 class MlpObjective:
     size: int
     loss: float
@@ -117,6 +123,16 @@ def norm_jet_backward(
     out: Any,
     call: Call,
 ) -> None: ...
+def pointwise_jet(
+    monomials: Monomials,
+    taylor: Any,
+    x: Sequence[Any],
+    *,
+    g_value: Any,
+    g: Sequence[Any],
+    out: Sequence[Any],
+    call: Call,
+) -> None: ...
 def probe_dot(spec: ProbeSpec, w: Any, *, out: Any, workspace: Any, call: Call) -> None: ...
 def probe_dot_workspace_bytes(rows: int, n: int) -> int: ...
 def probes(spec: ProbeSpec, *, out: Any, call: Call) -> None: ...
@@ -127,6 +143,10 @@ def scale_columns(d: Any, x: Any, *, out: Any, call: Call) -> None: ...
 def smoothed_cdf(nodes: Any, weights: Any, grid: Any, *, sigma: float, out: Any, call: Call) -> None: ...
 def smoothed_density(nodes: Any, weights: Any, grid: Any, *, sigma: float, out: Any, call: Call) -> None: ...
 def softmax(x: Any, *, p: Any, log_sum: Any, call: Call) -> None: ...
+def softmax_jet(
+    x: Sequence[Any], p: Any, *, w: Any, logarithm: bool, out: Sequence[Any], call: Call
+) -> None: ...
+def softmax_jet_backward(dg: Any, dp: Any, g: Any, p: Any, along: Any, *, out: Any, call: Call) -> None: ...
 def sturm_count(alpha: Any, beta: Any, x: Any, *, out: Any, call: Call) -> None: ...
 def tridiagonal_eigen(
     alpha: Any, beta: Any, *, nodes: Any, first: Any, last: Any, workspace: Any, call: Call

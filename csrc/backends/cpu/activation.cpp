@@ -55,18 +55,6 @@ void activation_derivatives(const Context& ctx, Activation f, MatrixView<const T
   }
 }
 
-template <typename T>
-void softmax(const Context& ctx, MatrixView<const T> x, MatrixView<T> p, MatrixView<T> log_sum) {
-  for_rows(ctx, x.rows, x.cols, [&](index_t b) {
-    const T* row = x.row(b);
-    double largest = row[0], sum = 0;
-    for (index_t c = 1; c < x.cols; ++c) largest = row[c] > largest ? row[c] : largest;
-    for (index_t c = 0; c < x.cols; ++c) sum += exp(row[c] - largest);
-    for (index_t c = 0; c < x.cols; ++c) p.row(b)[c] = static_cast<T>(exp(row[c] - largest) / sum);
-    log_sum.row(b)[0] = static_cast<T>(largest + log(sum));
-  });
-}
-
 HESSCOPE_INSTANTIATE_ACTIVATION(float)
 HESSCOPE_INSTANTIATE_ACTIVATION(double)
 

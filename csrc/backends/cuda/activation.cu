@@ -1,4 +1,3 @@
-#include "backends/cuda/device/reduce.cuh"
 #include "backends/cuda/launch.h"
 #include "kernels/activation_kernels.h"
 #include "math/activation.h"
@@ -47,32 +46,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// One warp a row: p = exp(x - max) / sum. Three passes over a row, from L1 after the first.
-template <typename T>
-__global__ void __launch_bounds__(kWarpSize) softmax_kernel(MatrixView<const T> x,  // [B, C]
-                                                            MatrixView<T> p,        // [B, C]
-                                                            MatrixView<T> log_sum   // [B, 1]
-) {
-  const index_t b = blockIdx.x;
-  const T* row = x.data + b * x.ld;
-  double largest = row[0];
-  for (index_t c = threadIdx.x; c < x.cols; c += kWarpSize) {
-    largest = row[c] > largest ? static_cast<double>(row[c]) : largest;
-  }
-#pragma unroll
-  for (int distance = kWarpSize / 2; distance > 0; distance /= 2) {
-    const double other = __shfl_xor_sync(kFullWarp, largest, distance);
-    largest = other > largest ? other : largest;
-  }
-  double sum = 0;
-  for (index_t c = threadIdx.x; c < x.cols; c += kWarpSize) sum += exp(row[c] - largest);
-  sum = warp_sum(sum);
-  for (index_t c = threadIdx.x; c < x.cols; c += kWarpSize) {
-    p.data[b * p.ld + c] = static_cast<T>(exp(row[c] - largest) / sum);
-  }
-  if (threadIdx.x == 0) log_sum.data[b * log_sum.ld] = static_cast<T>(largest + log(sum));
-}
-
 template <typename F, typename T>
 void apply(const Context& ctx, MatrixView<const T> x, BatchView<T> out) {
   const index_t per_row = ceil_div(x.cols, kThreads);
@@ -104,12 +77,6 @@ void activation_derivatives(const Context& ctx, Activation f, MatrixView<const T
     case Activation::softplus:
       return apply<Softplus>(ctx, x, out);
   }
-}
-
-template <typename T>
-void softmax(const Context& ctx, MatrixView<const T> x, MatrixView<T> p, MatrixView<T> log_sum) {
-  const ScopedDevice device(ctx.device);
-  launch(softmax_kernel<T>, make_grid(x.rows), kWarpSize, 0, stream_of(ctx), x, p, log_sum);
 }
 
 HESSCOPE_INSTANTIATE_ACTIVATION(float)

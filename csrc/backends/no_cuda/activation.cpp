@@ -8,11 +8,6 @@ void activation_derivatives(const Context&, Activation, MatrixView<const T>, Bat
   HESSCOPE_STUB("activation_derivatives");
 }
 
-template <typename T>
-void softmax(const Context&, MatrixView<const T>, MatrixView<T>, MatrixView<T>) {
-  HESSCOPE_STUB("softmax");
-}
-
 HESSCOPE_INSTANTIATE_ACTIVATION(float)
 HESSCOPE_INSTANTIATE_ACTIVATION(double)
 

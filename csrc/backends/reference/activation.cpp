@@ -1,8 +1,5 @@
 #include "math/activation.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "kernels/activation_kernels.h"
 
 namespace hesscope::reference {
@@ -41,20 +38,6 @@ void activation_derivatives(const Context&, Activation f, MatrixView<const T> x,
         out.matrix(d).row(b)[c] = static_cast<T>(all.d[d]);
       }
     }
-  }
-}
-
-template <typename T>
-void softmax(const Context&, MatrixView<const T> x, MatrixView<T> p, MatrixView<T> log_sum) {
-  for (index_t b = 0; b < x.rows; ++b) {
-    const T* row = x.row(b);
-    const long double largest = *std::max_element(row, row + x.cols);
-    long double sum = 0;
-    for (index_t c = 0; c < x.cols; ++c) sum += std::exp(row[c] - largest);
-    for (index_t c = 0; c < x.cols; ++c) {
-      p.row(b)[c] = static_cast<T>(std::exp(row[c] - largest) / sum);
-    }
-    log_sum.row(b)[0] = static_cast<T>(largest + std::log(sum));
   }
 }
 

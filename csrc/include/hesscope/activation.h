@@ -34,15 +34,4 @@ Activation activation_of(std::string_view name);
 void activation_derivatives(const Context& ctx, Activation f, const TensorView& x,
                             const TensorView& out);
 
-/// Softmax of rows and the logarithm of their sums of exponentials:
-///   p[b, c] = exp(x[b, c] - log_sum[b]),   log_sum[b] = log sum_c exp(x[b, c]).
-///
-///   x  [B, C]  float32 or float64, rows contiguous, C >= 1
-///   p  [B, C], log_sum [B, 1]  the dtype of x, rows contiguous (outputs; p may be x)
-///
-/// float64 arithmetic on differences from the largest entry, rounded once.
-/// Throws ShapeError, DTypeError, DeviceError; NotCompiled without that backend.
-void softmax(const Context& ctx, const TensorView& x, const TensorView& p,
-             const TensorView& log_sum);
-
 }  // namespace hesscope

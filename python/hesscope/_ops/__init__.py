@@ -6,7 +6,7 @@ dtypes and devices are validated in C++, once.
 """
 
 from hesscope._core import build_info
-from hesscope._ops.activation import activation_derivatives, softmax
+from hesscope._ops.activation import activation_derivatives
 from hesscope._ops.contract3 import contract3, contract3_scalar, higher_order_power
 from hesscope._ops.density import smoothed_cdf, smoothed_density
 from hesscope._ops.extend_basis import extend_basis
@@ -18,9 +18,11 @@ from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.mlp import MlpObjective
 from hesscope._ops.norm_jet import norm_jet, norm_jet_backward
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
+from hesscope._ops.pointwise_jet import pointwise_jet
 from hesscope._ops.probes import probe_dot, probes
 from hesscope._ops.product_sum import product_sum
 from hesscope._ops.scaling import scale_columns
+from hesscope._ops.softmax_jet import softmax, softmax_jet, softmax_jet_backward
 from hesscope._ops.sparse import csr_check, csr_matvec, csr_matvec_workspace_bytes
 from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
@@ -44,6 +46,7 @@ __all__ = [
     "multi_dot",
     "norm_jet",
     "norm_jet_backward",
+    "pointwise_jet",
     "probe_dot",
     "probes",
     "product_sum",
@@ -51,6 +54,8 @@ __all__ = [
     "smoothed_cdf",
     "smoothed_density",
     "softmax",
+    "softmax_jet",
+    "softmax_jet_backward",
     "sturm_count",
     "tridiagonal_eigen",
     "walsh_hadamard",

@@ -1,4 +1,4 @@
-"""Activations with their derivatives, and softmax: ``activation_derivatives`` and ``softmax``."""
+"""Activations with their derivatives: ``activation_derivatives``."""
 
 from __future__ import annotations
 
@@ -46,31 +46,8 @@ def activation_derivatives(name: str, x: Tensor, *, order: int = 3, backend: str
     return out
 
 
-def softmax(x: Tensor, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
-    """Softmax of the rows of ``x [B, C]``, and the logarithm of their sums of exponentials.
-
-    Parameters and errors as in :func:`activation_derivatives`.
-
-    Returns
-    -------
-    p
-        Shape ``[B, C]``.
-    log_sum
-        Shape ``[B, 1]``.
-    """
-    x = x.detach()
-    p, log_sum = x.new_empty(x.shape), x.new_empty((*x.shape[:1], 1))
-    _core.softmax(x, p=p, log_sum=log_sum, call=call(x.device, backend))
-    return p, log_sum
-
-
 register(
     "activation_derivatives(str name, Tensor x, int order) -> Tensor",
     lambda name, x, order: activation_derivatives(name, x, order=order),
     lambda name, x, order: x.new_empty((order + 1, *x.shape)),  # noqa: ARG005
-)
-register(
-    "softmax(Tensor x) -> (Tensor, Tensor)",
-    softmax,
-    lambda x: (x.new_empty(x.shape), x.new_empty((*x.shape[:1], 1))),
 )

@@ -21,10 +21,11 @@ def hessian(
     objective
         What is differentiated.
     engine
-        "jets" (coefficients through the captured gradient; an error where that is impossible),
-        "autograd" (double backward), "finite_difference" (central differences of gradients, for models
-        without a second derivative), "native" (small dense networks, in C++; an error for any other
-        model) or "auto", which is "autograd" today.
+        "jets" (coefficients of all vectors of a call through the captured gradient; an error where that
+        is impossible), "autograd" (double backward), "finite_difference" (central differences of
+        gradients, for models without a second derivative), "native" (small dense networks, in C++; an
+        error for any other model), or "auto": "jets", and "autograd" with one warning where the gradient
+        cannot be captured.
     memory_budget
         Bytes that may be occupied between products; half of the memory that is free when the operator
         is made by default, 0 to keep nothing.
@@ -40,6 +41,11 @@ def hessian(
         If the objective is none.
     ValueError
         If the engine is unknown or cannot differentiate the objective, or the budget is negative.
+
+    Notes
+    -----
+    Cost of a product: about 2 gradients, all vectors of a call sharing what does not depend on them; see
+    ``explain()``. The first product of "auto" captures the gradient, once per signature of a batch.
     """
     if not isinstance(objective, Objective):
         msg = f"hessian: objective must be an Objective, got {type(objective).__name__}"
@@ -50,10 +56,11 @@ def hessian(
         raise ValueError(msg)
     if engine == "finite_difference":
         return FiniteDifferenceHessian(objective, memory_budget=memory_budget)
-    if engine == "jets":
-        from hesscope.curvature.jets.engine import JetsHessian  # importing fx takes half a second
-
-        return JetsHessian(objective, memory_budget=memory_budget)
     if engine == "native":
         return NativeHessian(objective, memory_budget=memory_budget)
-    return AutogradHessian(objective, memory_budget=memory_budget)
+    if engine == "autograd":
+        return AutogradHessian(objective, memory_budget=memory_budget)
+    from hesscope.curvature.jets.engine import JetsHessian  # importing fx takes half a second
+
+    fallback = "autograd" if engine == "auto" else None
+    return JetsHessian(objective, memory_budget=memory_budget, fallback=fallback)

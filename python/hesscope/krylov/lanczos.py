@@ -24,6 +24,7 @@ LOOK_EVERY = 8  # steps between looks of the host at the device's coefficients
 BREAKDOWN_ROUNDINGS = 8  # a residual of so many eps of the operator's size is rounding
 
 Converged = Callable[[Tensor, Tensor], bool]
+Visit = Callable[[int, Recurrence], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,7 @@ def lanczos(
     reorthogonalize: str = "none",
     plan: BasisPlan | None = None,
     converged: Converged | None = None,
+    visit: Visit | None = None,
     progress: bool = False,
 ) -> LanczosRun:
     """Take up to ``num_steps`` steps of K recurrences (Paige 1972, variant A27).
@@ -80,6 +82,8 @@ def lanczos(
         Where the m vectors are kept; default: in the memory of the device.
     converged
         Called every 8 steps with alpha and beta so far, ``[K, j]`` on the device.
+    visit
+        Called before step j, from 0 on, with j and the recurrence, whose vectors are then ``scale * v``.
     progress
         Show a bar.
 
@@ -93,7 +97,7 @@ def lanczos(
     -----
     K products a step. Without reorthogonalisation a step moves 28 bytes an element in float32.
     """
-    run = _Run(operator, recurrence, num_steps, reorthogonalize, converged, plan)
+    run = _Run(operator, recurrence, num_steps, reorthogonalize, converged, plan, visit)
     label = f"Lanczos, {recurrence.v.shape[0]} probes"
     with (
         contextlib.closing(run),
@@ -122,8 +126,10 @@ class _Run:
         reorthogonalize: str,
         converged: Converged | None,
         plan: BasisPlan | None,
+        visit: Visit | None,
     ) -> None:
-        self.operator, self.recurrence, self.converged = operator, recurrence, converged
+        self.operator, self.recurrence = operator, recurrence
+        self.converged, self.visit = converged, visit
         like = recurrence.v
         self.alpha = torch.zeros(like.shape[0], num_steps, dtype=torch.float64, device=like.device)
         self.beta = torch.zeros_like(self.alpha)
@@ -143,6 +149,8 @@ class _Run:
     def step(self, j: int) -> None:
         """Take step j of every recurrence."""
         r, alpha, beta = self.recurrence, self.alpha[:, j], self.beta[:, j]
+        if self.visit is not None:
+            self.visit(j, r)
         if self.basis is not None:
             self.basis.begin(r)
         product = self.operator.rows(r.v, out=self.product).detach()

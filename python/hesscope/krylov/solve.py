@@ -13,6 +13,7 @@ from hesscope import _checks
 from hesscope.krylov import memory
 from hesscope.krylov.low_rank import low_rank_inverse
 from hesscope.krylov.recurrence import row_stride
+from hesscope.krylov.right_hand_sides import right_hand_sides
 from hesscope.krylov.systems import Options, Systems
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs, RunFailed, Solution, Status
@@ -99,8 +100,8 @@ def solve(
     Paige and Saunders (1975), SIAM J. Numer. Anal. 12, 617-629; Fong and Saunders (2012), CG versus MINRES.
     """
     options = _options(operator, shift, method, tol, max_products, preconditioner)
-    rows = _rhs(operator, "b", b)
-    start = None if initial is None else _rhs(operator, "initial", initial)
+    rows = right_hand_sides(_WHERE, "b", b, operator)
+    start = None if initial is None else right_hand_sides(_WHERE, "initial", initial, operator)
     if start is not None and initial is not None and initial.shape != b.shape:
         msg = f"{_WHERE}: initial must have the shape of b, {list(b.shape)}, got {list(initial.shape)}"
         raise ValueError(msg)
@@ -191,24 +192,3 @@ def _preconditioner(
         )
         raise ValueError(msg)
     return preconditioner
-
-
-def _rhs(operator: SymmetricOperator, name: str, b: object) -> Tensor:
-    """Check a right-hand side, and return it as rows ``[K, n]``."""
-    n = operator.shape[0]
-    if not isinstance(b, Tensor):
-        msg = f"{_WHERE}: {name} must be a tensor [{n}] or [K, {n}], got {type(b).__name__}"
-        raise TypeError(msg)
-    if b.ndim not in (1, 2) or b.shape[-1] != n or b.shape[0] == 0:
-        msg = f"{_WHERE}: {name} must have shape [{n}] or [K, {n}], got {list(b.shape)}"
-        raise ValueError(msg)
-    if b.dtype != operator.dtype:
-        msg = f"{_WHERE}: {name} must be {operator.dtype}, got {b.dtype}"
-        raise TypeError(msg)
-    if b.device != operator.device:
-        msg = f"{_WHERE}: {name} must be on {operator.device}, got {b.device}"
-        raise ValueError(msg)
-    if not bool(b.isfinite().all()):
-        msg = f"{_WHERE}: {name} must be finite, got NaN or inf"
-        raise ValueError(msg)
-    return b.detach().reshape(-1, n).contiguous()

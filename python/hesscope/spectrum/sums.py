@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from hesscope import _ops
+from hesscope.krylov import elementwise
+from hesscope.krylov.elementwise import Function
 from hesscope.krylov.recurrence import squared_norms
 from hesscope.results import Eigenpairs
 from hesscope.spectrum import quadrature
@@ -24,7 +26,6 @@ from hesscope.spectrum.probing import BATCH, project
 from hesscope.spectrum.result import SpectralDensity
 from hesscope.spectrum.sampling import CONFIDENCE, jackknife, student
 
-Function = Callable[[Tensor], Tensor]
 Statistic = Callable[[Tensor], Tensor]
 _SLOWEST, _FASTEST = 0.9, 1 / 8  # ratios of successive changes that are believed
 
@@ -101,26 +102,7 @@ def known_pairs(rho: SpectralDensity, pairs: Eigenpairs) -> Known:
 
 def checked(where: str, f: Function, rho: SpectralDensity, shift: float) -> Function:
     """Return ``x -> f(x + shift)`` in float64, which refuses shapes of its own and what is not finite."""
-
-    def function(nodes: Tensor) -> Tensor:
-        values = f(nodes + shift)
-        if not isinstance(values, Tensor) or values.shape != nodes.shape:
-            got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            msg = f"{where}: f must map a tensor {list(nodes.shape)} to one of the same shape, got {got}"
-            raise ValueError(msg)
-        wrong = ~values.isfinite()
-        if bool(wrong.any()):
-            node = float(nodes[wrong].min())
-            msg = (
-                f"{where}: f must be finite on the spectrum, but is {float(values[wrong][0])} at the node "
-                f"{node:.6g}{f' + shift {shift:.6g}' if shift else ''} (rounding moves nodes by up to "
-                f"{rho.rounding:.2g}). Pass a shift= that moves the spectrum to where f is defined, or an f "
-                "that is defined there"
-            )
-            raise ValueError(msg)
-        return values.double()
-
-    return function
+    return elementwise.checked(where, f, shift=shift, rounding=rho.rounding)
 
 
 def first(means: Tensor) -> Tensor:

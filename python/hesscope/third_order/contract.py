@@ -10,6 +10,7 @@ from hesscope import _checks
 from hesscope.objective import Objective
 from hesscope.third_order.directions import rows, same
 from hesscope.third_order.engines import Engines
+from hesscope.third_order.measures import ThirdOrderMeasures
 
 if TYPE_CHECKING:
     from hesscope.third_order.operator import HessianChange
@@ -64,7 +65,7 @@ def third_order(
     return ThirdOrder(objective, engine=engine, memory_budget=memory_budget)
 
 
-class ThirdOrder:
+class ThirdOrder(ThirdOrderMeasures):
     """The third derivative T of an objective, known by its contractions; made by :func:`third_order`.
 
     T is symmetric in its three arguments. Weights of batches and l2 count as in :func:`hessian` (l2 has

@@ -44,6 +44,7 @@ class JetsOutputs(JetsHessian):
 
     captures = "outputs and their backward pass"
     cost = 1.3
+    differentiates = False
 
     def __init__(
         self,

@@ -21,50 +21,50 @@ def _behind(dim: int, ndim: int) -> int:
 
 
 def _softmax(call: Call) -> Step:
-    return functools.partial(_softmax_step, call.out, _behind(call.args[1], call.out.ndim))
+    dim = _behind(call.args[1], call.out.ndim)
+    return kernels.softmax(functools.partial(_softmax_step, call.out, None, dim), call.out, dim)
 
 
-def _softmax_step(p: Tensor, dim: int, t: Tensor) -> Tensor:
-    weighted = t * p
-    return weighted.addcmul_(p, weighted.sum(dim, keepdim=True), value=-1)
+def _softmax_step(p: Tensor, w: Tensor | None, dim: int, t: Tensor) -> Tensor:
+    """Return the coefficient of w * p; w has length 1 in ``dim``."""
+    scaled = p if w is None else p * w
+    along = (t * p).sum(dim, keepdim=True)
+    return (t * scaled).addcmul_(scaled, along, value=-1)
 
 
 def _softmax_backward(call: Call) -> Step:
     """Build for p * (g - sum(g p)), given (g, p)."""
     g, p, dim = call.args[:3]
     dim = _behind(dim, p.ndim)
-    centred = g - (g * p).sum(dim, keepdim=True) if 1 in call.carries else None
-    saved_g = g if 1 in call.carries else None
-    return functools.partial(_softmax_backward_step, p, saved_g, centred, 0 in call.carries, dim)
+    along = (g * p).sum(dim, keepdim=True)
+    step = functools.partial(_softmax_backward_step, g, p, along, call.carries, dim)
+    return kernels.softmax_backward(step, call, along, dim)
 
 
 def _softmax_backward_step(
+    g: Tensor,
     p: Tensor,
-    g: Tensor | None,
-    centred: Tensor | None,
-    moves: bool,
+    along: Tensor,
+    carries: tuple[int | tuple[int, int], ...],
     dim: int,
     *coefficients: Tensor,
 ) -> Tensor:
-    out: Tensor | None = None
-    if moves:
-        weighted = coefficients[0] * p
-        along = weighted.sum(dim, keepdim=True)
-        out = weighted
-    else:
-        along = None
-    if centred is not None and g is not None:
-        dp = coefficients[-1]
+    found = dict(zip(carries, coefficients, strict=True))
+    dg, dp = found.get(0), found.get(1)
+    out = None if dg is None else dg * p
+    moved = None if out is None else out.sum(dim, keepdim=True)
+    if dp is not None:
         second = (dp * g).sum(dim, keepdim=True)
-        along = second if along is None else along.add_(second)
-        out = dp * centred if out is None else out.addcmul_(dp, centred)
+        moved = second if moved is None else moved.add_(second)
+        out = dp * (g - along) if out is None else out.addcmul_(dp, g - along)
     assert out is not None
-    assert along is not None
-    return out.addcmul_(p, along, value=-1)
+    assert moved is not None
+    return out.addcmul_(p, moved, value=-1)
 
 
 def _log_softmax(call: Call) -> Step:
-    return functools.partial(_log_softmax_step, call.out.exp(), _behind(call.args[1], call.out.ndim))
+    p, dim = call.out.exp(), _behind(call.args[1], call.out.ndim)
+    return kernels.softmax(functools.partial(_log_softmax_step, p, dim), p, dim, logarithm=True)
 
 
 def _log_softmax_step(p: Tensor, dim: int, t: Tensor) -> Tensor:
@@ -89,6 +89,25 @@ def _log_softmax_backward_step(
     dg = coefficients[0]
     out = torch.addcmul(dg, p, dg.sum(dim, keepdim=True), value=-1)
     return out if pull is None else out.addcmul_(pull, coefficients[1], value=-1)
+
+
+def _through_logits(call: Call) -> Step:
+    """Build for g - w * softmax(x), w = sum(g), given (g, x) and log_softmax(x)."""
+    g, _, y, dim = call.args
+    dim = _behind(dim, y.ndim)
+    p = y.exp()
+    of_g = functools.partial(_log_softmax_backward_step, p, None, dim) if 0 in call.carries else None
+    if 1 not in call.carries:
+        assert of_g is not None
+        return of_g
+    w = g.sum(dim, keepdim=True).neg_()
+    of_x = kernels.softmax(functools.partial(_softmax_step, p, w, dim), p, dim, w)
+    return of_x if of_g is None else functools.partial(_both, of_g, of_x)
+
+
+def _both(first: Step, second: Step, a: Tensor, b: Tensor) -> Tensor:
+    total: Tensor = first(a)
+    return total.add_(second(b))
 
 
 def _max_pool(call: Call) -> Step:
@@ -131,26 +150,28 @@ def _weighted_sum(share: Tensor, dims: list[int], keep: bool, t: Tensor) -> Tens
 def _norm(call: Call) -> Step:
     """Build for ``normalize``: y' = rstd P(x'), mean' = mean(x'), rstd' = -rstd^2 mean(y x')."""
     y, _, rstd = call.out
-    dims = list(call.args[1])
-    return kernels.norm(functools.partial(_norm_step, y, rstd, dims, call.used), y, rstd, dims)
+    dims, centred = list(call.args[1]), call.args[3]
+    step = functools.partial(_norm_step, y, rstd, dims, centred, call.used)
+    return kernels.norm(step, y, rstd, dims, centred)
 
 
 def _norm_step(
-    y: Tensor, rstd: Tensor, dims: list[int], used: frozenset[int], t: Tensor
+    y: Tensor, rstd: Tensor, dims: list[int], centred: bool, used: frozenset[int], t: Tensor
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     along = (y * t).mean(dims, keepdim=True)
-    mean = t.mean(dims, keepdim=True)
-    dy = (t - mean).addcmul_(y, along, value=-1).mul_(rstd) if 0 in used else None
+    mean = t.mean(dims, keepdim=True) if centred else None
+    dy = None
+    if 0 in used:
+        dy = (t if mean is None else t - mean).addcmul(y, along, value=-1).mul_(rstd)
     drstd = along.mul_(rstd * rstd).neg_() if 2 in used else None
     return dy, mean if 1 in used else None, drstd
 
 
 def _norm_backward(call: Call) -> Step:
     """Build for ``normalize_backward``: d = rstd P(g), P(g) = g - mean(g) - y mean(y g)."""
-    g, y, rstd, dims = call.args
+    g, y, rstd, dims, centred = call.args
     along = (y * g).mean(dims, keepdim=True)
-    result = project(g, y, dims) if 2 in call.carries else None
-    step = functools.partial(_norm_backward_step, g, y, rstd, along, result, list(dims), call.carries)
+    step = functools.partial(_norm_backward_step, g, y, rstd, along, list(dims), centred, call.carries)
     return kernels.norm_backward(step, call, along)
 
 
@@ -159,8 +180,8 @@ def _norm_backward_step(
     y: Tensor,
     rstd: Tensor,
     along: Tensor,
-    result: Tensor | None,
     dims: list[int],
+    centred: bool,
     carries: tuple[int | tuple[int, int], ...],
     *coefficients: Tensor,
 ) -> Tensor:
@@ -170,14 +191,15 @@ def _norm_backward_step(
     inner: Tensor | None = None
     if dg is not None:
         inner = y * dg
-        out = dg - dg.mean(dims, keepdim=True)
+        out = dg - dg.mean(dims, keepdim=True) if centred else dg.clone()
     if dy is not None:
         inner = dy * g if inner is None else inner.addcmul_(dy, g)
         out = dy * -along if out is None else out.addcmul_(dy, along, value=-1)
     if out is not None and inner is not None:
         out = out.addcmul_(y, inner.mean(dims, keepdim=True), value=-1).mul_(rstd)
-    if drstd is not None and result is not None:
-        out = result * drstd if out is None else out.addcmul_(result, drstd)
+    if drstd is not None:
+        projected = project(g, y, dims, centred)  # not kept: it would be one more value of the size of g
+        out = projected * drstd if out is None else out.addcmul_(projected, drstd)
     assert out is not None
     return out
 
@@ -188,6 +210,7 @@ TABLE: dict[Any, Rule] = {
     aten._softmax_backward_data.default: Rule(_softmax_backward),
     aten._log_softmax.default: Rule(_log_softmax, reads_output=True),
     aten._log_softmax_backward_data.default: Rule(_log_softmax_backward),
+    ops.log_softmax_backward.default: Rule(_through_logits, positions=(0, 1)),
     aten.max_pool2d_with_indices.default: Rule(_max_pool, outputs=(0,), reads_output=True),
     aten.adaptive_max_pool2d.default: Rule(_max_pool, outputs=(0,), reads_output=True),
     aten.max.dim: Rule(_extremum, outputs=(0,), reads_output=True),

@@ -102,7 +102,7 @@ def listing(module: fx.GraphModule, inputs: int, selected: int) -> Listing:
     builder = _Builder(module, inputs, selected)
     for node in module.graph.nodes:
         builder.add(node)
-    return _without_unused(builder.result)
+    return without_unused(builder.result)
 
 
 class _Builder:
@@ -162,6 +162,8 @@ class _Builder:
         same = self._simplified(target, args, _value(node))
         if same is not None:
             return same
+        if target is aten._log_softmax_backward_data.default:
+            target, args = self._through_logits(args)
         return self._emit(target, args, kwargs, _value(node))
 
     def _emit_complete(self, target: Any, args: tuple[Any, ...], value: Any) -> Ref:
@@ -210,6 +212,17 @@ class _Builder:
         key = (operator.getitem, _frozen((Ref(norm.index), 0)), _frozen({}))
         return self.seen.get(key)
 
+    def _through_logits(self, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        """Return the backward of log-softmax as a function of the logits, if they are known."""
+        g, y, dim, dtype = args
+        forward = self.producers.get(y.index)
+        if forward is None or forward.target is not aten._log_softmax.default or forward.args[1] != dim:
+            return aten._log_softmax_backward_data.default, args
+        x = forward.args[0]
+        if self.result.shapes[x.index].dtype != dtype or self.result.shapes[y.index].dtype != dtype:
+            return aten._log_softmax_backward_data.default, args
+        return ops.log_softmax_backward.default, (g, x, y, dim)
+
     def _behind_views(self, index: int) -> Instruction | None:
         found = self.producers.get(index)
         while found is not None and found.target in _RESHAPES:
@@ -251,7 +264,8 @@ def _value(node: fx.Node) -> Any:
     return shape_of(node.meta.get("val"))
 
 
-def _without_unused(result: Listing) -> Listing:
+def without_unused(result: Listing) -> Listing:
+    """Remove instructions and constants that no output needs."""
     live = {i for i in result.outputs if i is not None}
     kept = []
     for instruction in reversed(result.code):

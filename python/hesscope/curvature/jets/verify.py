@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hesscope.curvature.finite_difference import FiniteDifferenceHessian
 from hesscope.curvature.graph import Graph
 from hesscope.curvature.jets.capture import CaptureError
-from hesscope.curvature.jets.program import Prepared
 from hesscope.curvature.output_graph import OutputGraph
 from hesscope.objective import Objective
 from hesscope.objective.data import Batch
@@ -32,21 +32,8 @@ def check_gradient(
     ------
     CaptureError
         If it is not.
-    ValueError
-        If autograd's is not finite, which products would not be either; the message names parameters.
     """
     parts = objective.parameter_set
-    bad = [
-        name
-        for name, part in zip(parts.names, parts.slices, strict=True)
-        if not bool(expected[part].isfinite().all())
-    ]
-    if bad:
-        msg = (
-            f"Objective: gradient must be finite, got NaN or infinity for {', '.join(bad[:5])} in batch "
-            f"{index} although the loss is finite; look for a root, logarithm or quotient at zero"
-        )
-        raise ValueError(msg)
     difference = expected.clone()
     for gradient, part in zip(captured, parts.slices, strict=True):
         if gradient is not None:
@@ -65,32 +52,87 @@ def check_gradient(
     raise CaptureError(msg)
 
 
-def check_product(
-    objective: Objective, prepared: Prepared, make_graph: MakeGraph, index: int, gradient: Tensor
-) -> None:
-    """Raise unless a product with a batch's matrix is that of autograd, once per captured gradient.
+def require_finite(objective: Objective, gradient: Tensor, index: int) -> None:
+    """Raise ValueError if the gradient ``[n]`` of a batch is not finite: products would not be either.
 
-    Costs a product by double backward (about 4 gradients); where there is none, nothing is checked.
+    The message names the parameters.
     """
-    generator = torch.Generator().manual_seed(index)
-    signs = torch.randint(0, 2, (1, objective.n), generator=generator, dtype=torch.int8) * 2 - 1
-    vector = signs.to(objective.device, objective.dtype)
-    weights = sum(float(p.detach().double().square().sum()) for p in objective.parameter_set.tensors) ** 0.5
-    vector *= max(weights, 1.0) / objective.n**0.5
-    expected, got = torch.empty_like(vector), torch.empty_like(vector)
+    parts = objective.parameter_set
+    bad = [
+        name
+        for name, part in zip(parts.names, parts.slices, strict=True)
+        if not bool(gradient[part].isfinite().all())
+    ]
+    if bad:
+        msg = (
+            f"Objective: gradient must be finite, got NaN or infinity for {', '.join(bad[:5])} in batch "
+            f"{index} although the loss is finite; look for a root, logarithm or quotient at zero"
+        )
+        raise ValueError(msg)
+
+
+def double_backward(make_graph: MakeGraph, vector: Tensor) -> Tensor | None:
+    """Return the product of a batch's matrix with ``vector [1, n]`` by autograd; None where it has none.
+
+    An operation without a second derivative need not have one here. Costs about 4 gradients.
+    """
+    expected = torch.empty_like(vector)
     try:
-        graph = make_graph()
-        graph.add_products(vector, expected, scale=1.0, overwrite=True, retain=False)
-    except RuntimeError:  # an operation without a second derivative: here it need not have one
-        return
-    prepared.add_products(vector, got, scale=1.0, overwrite=True)
+        make_graph().add_products(vector, expected, scale=1.0, overwrite=True, retain=False)
+    except RuntimeError:
+        return None
+    return expected
+
+
+def check_product(objective: Objective, got: Tensor, expected: Tensor, index: int, gradient: Tensor) -> None:
+    """Raise CaptureError unless a product ``[1, n]`` is autograd's ``expected``."""
     error, size = float((got - expected).norm()), float(expected.norm())
     if not error <= _tolerance(objective) * (size + float(gradient.norm())):
-        msg = (
-            f"a product by the captured gradient of batch {index} differs from double backward by "
-            f"{error:.1e} of {size:.1e}: some value that depends on the parameters was taken for a constant"
-        )
-        raise CaptureError(msg)
+        raise CaptureError(_taken_for_constant(index, "double backward", error, size))
+
+
+def trial_vector(objective: Objective, seed: int) -> Tensor:
+    """Return random signs ``[1, n]`` of the size of the weights."""
+    weights = sum(float(p.detach().double().square().sum()) for p in objective.parameter_set.tensors) ** 0.5
+    return _signs(objective, seed).mul_(max(weights, 1.0) / objective.n**0.5)
+
+
+def check_difference(objective: Objective, got: Tensor, vector: Tensor, batch: Batch, index: int) -> None:
+    """Raise unless ``got [1, n]`` is the difference of a batch's gradients along a vector.
+
+    For want of double backward. In float64 if the model can be evaluated in it: a step in float32 crosses
+    many kinks. Costs 2 or 4 gradients.
+
+    Raises
+    ------
+    CaptureError
+        If it is not, far beyond the error of the difference.
+    """
+    try:
+        engine = FiniteDifferenceHessian(objective, memory_budget=0, precision=torch.float64)
+        expected, noise = engine.batch_product(batch, index, vector[0])
+        tolerance = 0.01
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):  # kernels of one precision
+        engine = FiniteDifferenceHessian(objective, memory_budget=0)
+        expected, noise = engine.batch_product(batch, index, vector[0])
+        tolerance = 0.1
+    error, size = float((got[0] - expected).norm()), float(expected.norm())
+    if not error <= tolerance * size + 64 * noise:
+        raise CaptureError(_taken_for_constant(index, "the difference of gradients", error, size))
+
+
+def _signs(objective: Objective, seed: int) -> Tensor:
+    """Return a vector ``[1, n]`` of random signs."""
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, (1, objective.n), generator=generator, dtype=torch.int8) * 2 - 1
+    return signs.to(objective.device, objective.dtype)
+
+
+def _taken_for_constant(index: int, other: str, error: float, size: float) -> str:
+    return (
+        f"a product by the captured gradient of batch {index} differs from {other} by {error:.1e} of "
+        f"{size:.1e}: some value that depends on the parameters was taken for a constant"
+    )
 
 
 def check_loss_coefficients(
@@ -107,9 +149,7 @@ def check_loss_coefficients(
     """
     with objective.evaluating(index), torch.enable_grad():  # it may contain derivatives itself
         loss = float(objective.raw_loss(batch).detach())
-    generator = torch.Generator().manual_seed(index)
-    signs = torch.randint(0, 2, (1, objective.n), generator=generator, dtype=torch.int8) * 2 - 1
-    vector = signs.to(objective.device, objective.dtype)
+    vector = _signs(objective, index)
     slope = vector.new_zeros(1, 1)
     prepared.add([vector], slope, scale=1.0, overwrite=True)
     got = float("nan") if value is None else float(value)

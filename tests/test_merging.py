@@ -10,6 +10,14 @@ from torch import nn
 from hesscope.curvature import hessian
 from hesscope.objective import Objective
 
+
+@pytest.fixture(params=["auto", "autograd"], autouse=True)
+def engine(request, monkeypatch):
+    """Every test of this file, by either engine."""
+    monkeypatch.setitem(globals(), "hessian", functools.partial(hessian, engine=request.param))
+    return request.param
+
+
 CLASS_WEIGHTS = torch.tensor([0.5, 2.0, 3.0], dtype=torch.float64)
 
 

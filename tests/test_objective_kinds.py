@@ -1,5 +1,8 @@
-"""Objectives of every kind, as the autograd engine sees them."""
+"""Objectives of every kind, as both engines that differentiate see them."""
 
+import functools
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -7,6 +10,13 @@ from torch.func import functional_call
 
 from hesscope.curvature import hessian
 from hesscope.objective import Objective
+
+
+@pytest.fixture(params=["auto", "autograd"], autouse=True)
+def engine(request, monkeypatch):
+    """Every test of this file, by either engine."""
+    monkeypatch.setitem(globals(), "hessian", functools.partial(hessian, engine=request.param))
+    return request.param
 
 
 def rounding(matrix, terms):

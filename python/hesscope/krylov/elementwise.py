@@ -1,0 +1,45 @@
+"""Functions of eigenvalues that a user gives: evaluated in float64, and refused where they are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+Function = Callable[[Tensor], Tensor]
+
+
+def checked(where: str, f: Function, *, shift: float, rounding: float) -> Function:
+    """Return ``x -> f(x + shift)`` in float64, which refuses shapes of its own and what is not finite.
+
+    Parameters
+    ----------
+    where
+        The function that was called, for messages.
+    f
+        Elementwise on float64 tensors.
+    shift
+        Added to every node.
+    rounding
+        How far rounding may have moved a node, for messages.
+    """
+
+    def function(nodes: Tensor) -> Tensor:
+        values = f(nodes + shift)
+        if not isinstance(values, Tensor) or values.shape != nodes.shape:
+            got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            msg = f"{where}: f must map a tensor {list(nodes.shape)} to one of the same shape, got {got}"
+            raise ValueError(msg)
+        wrong = ~values.isfinite()
+        if bool(wrong.any()):
+            node = float(nodes[wrong].min())
+            msg = (
+                f"{where}: f must be finite on the spectrum, but is {float(values[wrong][0])} at the node "
+                f"{node:.6g}{f' + shift {shift:.6g}' if shift else ''} (rounding moves nodes by up to "
+                f"{rounding:.2g}). Pass a shift= that moves the spectrum to where f is defined, or an f "
+                "that is defined there"
+            )
+            raise ValueError(msg)
+        return values.double()
+
+    return function

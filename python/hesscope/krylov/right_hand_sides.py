@@ -1,0 +1,28 @@
+"""Vectors that an operator is applied to or inverted on: checked, and as rows."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hesscope.operators.base import SymmetricOperator
+
+
+def right_hand_sides(where: str, name: str, b: object, operator: SymmetricOperator) -> Tensor:
+    """Return b ``[n]`` or ``[K, n]`` as contiguous rows ``[K, n]``, or raise TypeError or ValueError."""
+    n = operator.shape[0]
+    if not isinstance(b, Tensor):
+        msg = f"{where}: {name} must be a tensor [{n}] or [K, {n}], got {type(b).__name__}"
+        raise TypeError(msg)
+    if b.ndim not in (1, 2) or b.shape[-1] != n or b.shape[0] == 0:
+        msg = f"{where}: {name} must have shape [{n}] or [K, {n}], got {list(b.shape)}"
+        raise ValueError(msg)
+    if b.dtype != operator.dtype:
+        msg = f"{where}: {name} must be {operator.dtype}, got {b.dtype}"
+        raise TypeError(msg)
+    if b.device != operator.device:
+        msg = f"{where}: {name} must be on {operator.device}, got {b.device}"
+        raise ValueError(msg)
+    if not bool(b.isfinite().all()):
+        msg = f"{where}: {name} must be finite, got NaN or inf"
+        raise ValueError(msg)
+    return b.detach().reshape(-1, n).contiguous()

@@ -1,0 +1,162 @@
+"""How tr f(H) changes with the parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hesscope import _checks
+from hesscope.curvature import hessian
+from hesscope.results.gradient import GradientEstimate
+from hesscope.spectrum.sampler import ROUNDINGS, finite
+from hesscope.spectrum.sampling import student
+from hesscope.third_order.form import TrilinearForm
+from hesscope.third_order.groups import ProbeGroups, Running, group_size
+from hesscope.third_order.matrix_function import FunctionRows, function_rows
+
+Function = Callable[[Tensor], Tensor]
+Check = Callable[[FunctionRows], None]
+_AT_ONCE = 4  # probes whose Lanczos vectors are kept at a time
+
+
+def spectral_sum_gradient(
+    third: TrilinearForm,
+    f: Function,
+    *,
+    derivative: Function | None,
+    shift: float,
+    num_probes: int,
+    num_steps: int,
+    seed: int,
+) -> GradientEstimate:
+    """Estimate the gradient of ``tr f(H + shift I)``; see ``ThirdOrder.spectral_sum_gradient``."""
+    where = "spectral_sum_gradient"
+    for name, function in (("f", f), ("derivative", derivative)):
+        if not callable(function) and not (name == "derivative" and function is None):
+            msg = f"{where}: {name} must be callable, got {type(function).__name__}"
+            raise TypeError(msg)
+    moved = finite(where, "shift", shift)
+    slope = _checked(where, _differentiated(where, f) if derivative is None else derivative, moved)
+    return _sampled(where, third, slope, num_probes, num_steps, seed)
+
+
+def logdet_gradient(
+    third: TrilinearForm, *, shift: float, num_probes: int, num_steps: int, seed: int
+) -> GradientEstimate:
+    """Estimate the gradient of ``log det(H + shift I)``; see ``ThirdOrder.logdet_gradient``."""
+    where = "logdet_gradient"
+    moved = finite(where, "shift", shift)
+
+    def definite(found: FunctionRows) -> None:
+        lowest = float(found.nodes.min()) + moved
+        if lowest <= ROUNDINGS * found.rounding:
+            what = "zero to rounding" if lowest >= -ROUNDINGS * found.rounding else "negative"
+            msg = (
+                f"{where}: H + shift I must be positive definite, but has the Ritz value {lowest:.6g}, "
+                f"{what}. Pass a shift above {moved - lowest:.6g}"
+            )
+            raise ValueError(msg)
+
+    def inverse(x: Tensor) -> Tensor:
+        # Before the check, which sees the nodes: what is infinite here is refused there.
+        return 1 / (x + moved)
+
+    return _sampled(where, third, inverse, num_probes, num_steps, seed, definite)
+
+
+def _sampled(
+    where: str,
+    third: TrilinearForm,
+    slope: Function,
+    num_probes: int,
+    num_steps: int,
+    seed: int,
+    check: Check | None = None,
+) -> GradientEstimate:
+    """Average ``T[z, f'(H) z, .]`` over groups of probes."""
+    count = _checks.integer(where, "num_probes", num_probes, least=1, below=2**31)
+    steps = _checks.integer(where, "num_steps", num_steps, least=1, below=2**31)
+    groups = ProbeGroups(where, third, seed)
+    number, size = group_size(count)
+    operator = hessian(third.objective)
+    before = third.contractions
+    left: list[Tensor] = []
+
+    def sample() -> Tensor:
+        total = torch.zeros(third.objective.n, dtype=torch.float64, device=third.objective.device)
+        remainder = torch.zeros_like(total)
+        for first in range(0, size, _AT_ONCE):
+            z = groups.probes(min(_AT_ONCE, size - first))
+            found = function_rows(operator, slope, z, num_steps=steps)
+            if check is not None:
+                check(found)
+            total += third.contract(z, found.value, reduction="sum")
+            if not left:
+                remainder += third.contract(z, found.change, reduction="sum")
+        if not left:
+            left.append(remainder.abs() / size)
+        return total / size
+
+    found = Running(torch.empty(third.objective.n, device=third.objective.device))
+    for group in groups.each(number, sample):
+        found.add(group)
+    words = (
+        f"mean of T[z, f'(H) z, .] over random signs, f'(H) z by {min(steps, third.objective.n)} steps of "
+        f"Lanczos; t-interval of each entry over {found.count} groups of {size}, and what the last quarter "
+        "of the steps changed in the first"
+    )
+    return GradientEstimate(
+        found.mean,
+        found.half_width(student) + left[0],
+        operator.products,
+        words,
+        groups.status,
+        contractions=third.contractions - before,
+        quadrature=left[0],
+    )
+
+
+def _differentiated(where: str, f: Function) -> Function:
+    """Return f', by autograd."""
+
+    def derivative(x: Tensor) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad():
+            point = x.clone().requires_grad_()
+            values = f(point)
+            if not isinstance(values, Tensor) or values.shape != x.shape:
+                got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+                msg = f"{where}: f must map a tensor {list(x.shape)} to one of the same shape, got {got}"
+                raise ValueError(msg)
+            if not values.requires_grad:
+                msg = f"{where}: f must be made of differentiable operations; pass its derivative="
+                raise ValueError(msg)
+            (slope,) = torch.autograd.grad(values.sum(), point)
+        return slope
+
+    return derivative
+
+
+def _checked(where: str, derivative: Function, shift: float) -> Function:
+    """Return ``x -> f'(x + shift)``, which refuses what is not finite."""
+
+    def function(nodes: Tensor) -> Tensor:
+        values = derivative(nodes + shift)
+        if not isinstance(values, Tensor) or values.shape != nodes.shape:
+            got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            msg = f"{where}: derivative must map {list(nodes.shape)} to the same shape, got {got}"
+            raise ValueError(msg)
+        wrong = ~values.isfinite()
+        if bool(wrong.any()):
+            node = float(nodes[wrong].min())
+            added = f" + shift {shift:.6g}" if math.copysign(1, shift) * shift else ""
+            msg = (
+                f"{where}: f' must be finite on the spectrum, but is {float(values[wrong][0])} at the node "
+                f"{node:.6g}{added}. Pass a shift= that moves the spectrum to where f is smooth"
+            )
+            raise ValueError(msg)
+        return values.double()
+
+    return function
