@@ -50,6 +50,21 @@ def test_a_far_basis_gives_the_bits_of_one_in_memory(storage, mode, dtype):
     assert near.basis.startswith(str(dtype).removeprefix("torch."))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", ["host", "disk"])
+def test_a_far_basis_gives_the_bits_of_one_in_memory_at_a_million(storage):
+    """Chunks and strips of their real size: 4 rows, or 140,000 columns of 30."""
+    n = 2**20
+    h = prescribed_spectrum(spectrum(n), dtype=torch.float32)
+    options = {"num_probes": 1, "num_steps": 30, "reorthogonalize": "full"}
+    near, far = hs.spectral_density(h, **options), hs.spectral_density(h, basis=storage, **options)
+    assert torch.equal(near.alpha, far.alpha)
+    assert torch.equal(near.beta, far.beta)
+    pairs, again = hs.eigenpairs(h, 3), hs.eigenpairs(h, 3, basis=storage)
+    assert torch.equal(pairs.values, again.values)
+    assert torch.equal(pairs.vectors, again.vectors)
+
+
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("kind", [HostRows, DiskRows])
 @pytest.mark.usefixtures("small_chunks")
