@@ -154,6 +154,33 @@ def test_ctrl_c_keeps_the_groups_before(monkeypatch):
     assert "3 groups of 4" in got.method
 
 
+def test_ctrl_c_within_a_function_of_h_drops_that_group(monkeypatch):
+    d3 = hs.third_order(objective_of("perceptron"))
+    rows, calls = type(d3.hessian)._rows_into, []
+
+    def interrupting(self, vectors, out):
+        calls.append(1)
+        if len(calls) == stop:
+            signal.raise_signal(signal.SIGINT)
+        rows(self, vectors, out)
+
+    monkeypatch.setattr(type(d3.hessian), "_rows_into", interrupting)
+    stop = 10 + 7 + 10 + 3  # the first group takes 10 and 7 for its error, the second 10: in the third
+    got = d3.spectral_sum_gradient(torch.exp, num_probes=8, num_steps=10)
+    assert got.status is hs.Status.INTERRUPTED
+    assert "over 2 groups of 1" in got.method
+    calls.clear()
+    stop = 3
+    with pytest.raises(KeyboardInterrupt):  # nothing to return
+        d3.spectral_sum_gradient(torch.exp, num_probes=8, num_steps=10)
+
+
+def test_probes_are_rounded_up_to_whole_groups():
+    d3 = hs.third_order(objective_of("perceptron"))
+    assert d3.trace_gradient(num_probes=3).contractions == 3
+    assert d3.trace_gradient(num_probes=12).contractions == 16
+
+
 def test_a_change_of_the_weights_midway_is_an_error(monkeypatch):
     objective = objective_of("perceptron")
     d3 = hs.third_order(objective)
