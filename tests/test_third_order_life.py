@@ -140,11 +140,16 @@ def test_falling_back_warns_once():
         assert_close(d3.contract(u, u, u), got, 0.0)
 
 
-def test_the_example_of_the_documentation_runs():
+def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[1] / "docs" / "third_order.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    exec(compile(block, "docs/third_order.md", "exec"), names)
+    for block in blocks:
+        exec(compile(block, "docs/third_order.md", "exec"), names)
     third, v = names["D3"], names["v"]
     assert third.engine == "jets"
     assert_close(third.contract(v, v) @ v, third.cubic_form(v), 0.0, 1e-4)  # float32
+    assert hs.load(tmp_path / "stability.safetensors").sharpness == names["found"].sharpness
+    assert names["top"].value <= names["D3"].frobenius_norm(num_pairs=64).interval[1]

@@ -31,7 +31,7 @@ def merge_small(plan: Plan, budget: int) -> None:
     if len(plan.groups) < 2:
         plan.merging = "there is one batch"
         return
-    reason = _obstacle(plan.objective)
+    reason = obstacle(plan.objective)
     if reason:
         plan.merging = f"not merged: {reason}"
         return
@@ -50,7 +50,8 @@ def join(objective: Objective, batches: list[Batch]) -> Batch:
     return concatenate([objective.prepare(batch) for batch in batches])
 
 
-def _obstacle(objective: Objective) -> str:
+def obstacle(objective: Objective) -> str:
+    """Say why samples of different batches cannot be told to add up, or return an empty string."""
     criterion = objective.criterion
     if criterion is None or not criterion.separable:
         return "the loss is not a known criterion"
@@ -120,10 +121,10 @@ def _agrees(plan: Plan, groups: list[Group]) -> bool:
         objective.add_gradient(together, concatenate(batches), group.entries[0].index, group.scale)
     except (RuntimeError, ValueError, IndexError, TypeError):  # the model insists on its batch size
         return False
-    return float((together - apart).norm()) <= _rounding(objective.parameter_set.tensors) * size
+    return float((together - apart).norm()) <= rounding(objective.parameter_set.tensors) * size
 
 
-def _rounding(parameters: Sequence[Tensor]) -> float:
+def rounding(parameters: Sequence[Tensor]) -> float:
     """Return how far two orders of summation may be apart, relative to what is summed.
 
     A few hundred roundings on the way through a deep model. Too small a bound costs speed only; in low

@@ -81,6 +81,11 @@ class PlannedHessian(SymmetricOperator):
             merge_small(plan, self.memory_budget - plan.held)
         else:
             plan.merging = "not merged: each is evaluated on its own"
+        plan = self._arranged(plan)
         self._key = (key, plan.held_key())
         self._plan = plan
+        return plan
+
+    def _arranged(self, plan: Plan) -> Plan:
+        """Return a new plan, or another with the same H."""
         return plan

@@ -99,7 +99,7 @@ def search(
     for _ in range(evaluations):
         known[t] = sharpness(t)
         low, high = bracket(known, _TWICE * start)
-        if high - low <= _CLOSE * high:
+        if math.isfinite(high) and high - low <= _CLOSE * high:
             break
         if math.isinf(high):
             risen = known[low] - start

@@ -18,6 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from hesscope.curvature.jets.capture import Captured, CaptureError, _elementary, _reason, input_tensors
 from hesscope.curvature.jets.primitives import decompositions
 from hesscope.curvature.jets.reads import Reads
+from hesscope.curvature.jets.rms_norms import fuse_rms_norms
 from hesscope.curvature.jets.stops import mark_stops
 from hesscope.curvature.jets.trace import Instruction, Listing, Ref, listing, references, stop
 from hesscope.curvature.outputs import ModelOutput, OutputMatrix
@@ -58,7 +59,7 @@ def capture_outputs(
         inputs = [*input_tensors(objective, batch), *constants]
         try:
             traced = make_fx(pulled, decompositions(), tracing_mode="real")(*inputs)
-            code = listing(traced, len(inputs), len(parameters))
+            code = fuse_rms_norms(listing(traced, len(inputs), len(parameters)))
             code.separate_guards(count, [value for _, value in reads.found])
             freeze_backward(code, len(parameters))
         except CaptureError:

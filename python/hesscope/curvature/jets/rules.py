@@ -8,6 +8,7 @@ import torch
 
 from hesscope.curvature.jets import (
     rules_bilinear,
+    rules_convolution,
     rules_general,
     rules_indexing,
     rules_linear,
@@ -28,6 +29,7 @@ RULES: dict[Any, Rule] = (
     | rules_linear.TABLE
     | rules_indexing.TABLE
     | rules_bilinear.TABLE
+    | rules_convolution.TABLE
     | rules_pointwise.TABLE
     | rules_structured.TABLE
 )

@@ -26,6 +26,7 @@ from hesscope.curvature.jets.higher.algebra import (
     plus_product,
     triple,
 )
+from hesscope.curvature.jets.higher.fused import fused
 
 aten = torch.ops.aten
 
@@ -36,9 +37,11 @@ Terms = tuple[tuple[tuple[int, ...], Tensor], ...]
 def pointwise(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
     """Build the step of an elementwise function from its derivatives at the primal."""
     out = call.out[0] if isinstance(call.out, tuple) else call.out
-    step = functools.partial(
-        _step, algebra, tuple(wanted), _derivatives(call, out, algebra.order), out.ndim, out.dtype
-    )
+    function = FORMULAS.get(call.target, call.target)
+    step = fused(call, algebra, wanted, out, function, _derivatives)
+    if step is None:
+        terms = _derivatives(call, out, algebra.order)
+        step = functools.partial(_step, algebra, tuple(wanted), terms, out.ndim, out.dtype)
     return functools.partial(_in_tuple, step, len(call.out)) if isinstance(call.out, tuple) else step
 
 

@@ -97,7 +97,9 @@ def _log_softmax(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule
 def _log_softmax_step(algebra: Algebra, wanted: tuple[int, ...], p: Tensor, dim: int, x: Jet) -> Jet:
     raised = compose(algebra, algebra.all, _scaled(_EXP, p), x)
     total = each(algebra, algebra.all, functools.partial(_sum, dim), raised)
-    return minus(algebra, wanted, x, compose(algebra, wanted, _LOG, total))
+    out = minus(algebra, wanted, x, compose(algebra, wanted, _LOG, total))
+    # What x has no coefficient of is the same for all entries that are summed over.
+    return tuple(None if t is None else t.expand(t.shape[0], *p.shape) for t in out)
 
 
 def _log_softmax_backward(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
@@ -159,10 +161,11 @@ def _mean(dims: list[int], t: Tensor) -> Tensor:
 def _norm(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
     """Build for ``normalize``: c = x - mean(x), rstd = (mean(c c) + eps)^(-1/2), y = c rstd."""
     _, mean, rstd = call.out
-    centred = call.args[0] - mean
+    subtracts = call.args[3]
+    centred = call.args[0] - mean if subtracts else call.args[0]
     taylor = [rstd**3 * (-1 / 2), rstd**5 * (3 / 8), rstd**7 * (-5 / 16)]
     return functools.partial(
-        _norm_step, algebra, tuple(wanted), centred, rstd, taylor, list(call.args[1]), call.used
+        _norm_step, algebra, tuple(wanted), centred, rstd, taylor, list(call.args[1]), subtracts, call.used
     )
 
 
@@ -173,10 +176,13 @@ def _norm_step(
     rstd: Tensor,
     taylor: list[Tensor],
     dims: list[int],
+    subtracts: bool,
     used: frozenset[int],
     x: Jet,
 ) -> tuple[Jet, Jet, Jet]:
-    mean = each(algebra, algebra.all, functools.partial(_mean, dims), x)
+    mean: Jet = (None,) * algebra.size
+    if subtracts:
+        mean = each(algebra, algebra.all, functools.partial(_mean, dims), x)
     c = minus(algebra, algebra.all, x, mean)
     squares = multiply(algebra, algebra.all, centred, c, centred, c)
     variance = each(algebra, algebra.all, functools.partial(_mean, dims), squares)
@@ -187,12 +193,12 @@ def _norm_step(
 
 def _norm_backward(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
     """Build for ``normalize_backward``: rstd (g - mean(g) - y mean(y g))."""
-    g, y, rstd, dims = call.args
+    g, y, rstd, dims, subtracts = call.args
     dims = list(dims)
     along = (y * g).mean(dims, keepdim=True)
-    inner = g - g.mean(dims, keepdim=True) - y * along
+    inner = (g - g.mean(dims, keepdim=True) if subtracts else g) - y * along
     return functools.partial(
-        _norm_backward_step, algebra, tuple(wanted), (g, y, rstd, along, inner), dims, call.carries
+        _norm_backward_step, algebra, tuple(wanted), (g, y, rstd, along, inner), dims, subtracts, call.carries
     )
 
 
@@ -201,6 +207,7 @@ def _norm_backward_step(
     wanted: tuple[int, ...],
     primal: tuple[Tensor, ...],
     dims: list[int],
+    subtracts: bool,
     carries: tuple[Any, ...],
     *jets: Jet,
 ) -> Jet:
@@ -212,7 +219,7 @@ def _norm_backward_step(
     if g is not None or y is not None:
         along = each(algebra, algebra.all, mean, multiply(algebra, algebra.all, y0, y, g0, g))
         if g is not None:
-            inner = minus(algebra, algebra.all, g, each(algebra, algebra.all, mean, g))
+            inner = minus(algebra, algebra.all, g, each(algebra, algebra.all, mean, g)) if subtracts else g
         inner = minus(algebra, algebra.all, inner, multiply(algebra, algebra.all, y0, y, along0, along))
     return multiply(algebra, wanted, inner0, inner, rstd0, rstd)
 
