@@ -20,6 +20,7 @@ void bind_lanczos(py::module_& m);
 void bind_mlp(py::module_& m);
 void bind_norm_jet(py::module_& m);
 void bind_orthogonalize(py::module_& m);
+void bind_pointwise_jet(py::module_& m);
 void bind_probes(py::module_& m);
 void bind_product_sum(py::module_& m);
 void bind_scaling(py::module_& m);
@@ -46,6 +47,7 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_mlp(m);
   hesscope::bind_norm_jet(m);
   hesscope::bind_orthogonalize(m);
+  hesscope::bind_pointwise_jet(m);
   hesscope::bind_probes(m);
   hesscope::bind_product_sum(m);
   hesscope::bind_scaling(m);
@@ -55,6 +57,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,
-                    py::arg("cuda") = info.cuda, py::arg("cpu_level") = info.cpu_level);
+                    py::arg("cuda") = info.cuda, py::arg("blas") = info.blas,
+                    py::arg("cpu_level") = info.cpu_level);
   });
 }

@@ -26,6 +26,12 @@ class ElementaryFunction:
     cospi: ElementaryFunction
     normal_cdf: ElementaryFunction
 
+class Monomials:
+    one: Monomials
+    two: Monomials
+    three: Monomials
+    mixed: Monomials
+
 class MlpObjective:
     size: int
     loss: float
@@ -115,6 +121,16 @@ def norm_jet_backward(
     *,
     centred: bool,
     out: Any,
+    call: Call,
+) -> None: ...
+def pointwise_jet(
+    monomials: Monomials,
+    taylor: Any,
+    x: Sequence[Any],
+    *,
+    g_value: Any,
+    g: Sequence[Any],
+    out: Sequence[Any],
     call: Call,
 ) -> None: ...
 def probe_dot(spec: ProbeSpec, w: Any, *, out: Any, workspace: Any, call: Call) -> None: ...

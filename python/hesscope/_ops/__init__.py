@@ -18,6 +18,7 @@ from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.mlp import MlpObjective
 from hesscope._ops.norm_jet import norm_jet, norm_jet_backward
 from hesscope._ops.orthogonalize import multi_axpy, multi_dot
+from hesscope._ops.pointwise_jet import pointwise_jet
 from hesscope._ops.probes import probe_dot, probes
 from hesscope._ops.product_sum import product_sum
 from hesscope._ops.scaling import scale_columns
@@ -45,6 +46,7 @@ __all__ = [
     "multi_dot",
     "norm_jet",
     "norm_jet_backward",
+    "pointwise_jet",
     "probe_dot",
     "probes",
     "product_sum",

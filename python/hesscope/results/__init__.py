@@ -3,7 +3,7 @@
 from hesscope.results.batch_interval import BatchInterval
 from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
-from hesscope.results.failure import RunFailed
+from hesscope.results.failure import NotDefinedError, RunFailed
 from hesscope.results.files import load
 from hesscope.results.function_product import FunctionProduct
 from hesscope.results.gradient import EigenvalueGradient, GradientEstimate
@@ -26,6 +26,7 @@ __all__ = [
     "InjectiveNorm",
     "LipschitzEstimate",
     "LogDeterminant",
+    "NotDefinedError",
     "RunFailed",
     "Solution",
     "Status",

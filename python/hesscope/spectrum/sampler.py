@@ -9,7 +9,7 @@ from typing import Any
 
 from hesscope import _checks
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import Eigenpairs, Estimate, Status
+from hesscope.results import Eigenpairs, Estimate, NotDefinedError, Status
 from hesscope.spectrum import sums
 from hesscope.spectrum.density import spectral_density
 from hesscope.spectrum.probing import check_eigenpairs
@@ -169,11 +169,11 @@ def run(
     tol = sampling.tol
     if tol is None or isinstance(source, SpectralDensity):
         rho = sample(source, sampling)
-        return rho, evaluate(rho, _known(rho, pairs), 1 - CONFIDENCE)
+        return rho, _evaluated(evaluate, rho, pairs, 1 - CONFIDENCE)
     level = (1 - CONFIDENCE) / _looks(sampling)
     rho = sample(source, sampling, keep_state=True)
     while True:
-        errors = evaluate(rho, _known(rho, pairs), level)
+        errors = _evaluated(evaluate, rho, pairs, level)
         if rho.status in _STOPPED:
             return rho, errors
         allowed = tol * errors.scale
@@ -189,16 +189,21 @@ def run(
         rho = resume(rho, source, **bigger, progress=sampling.progress, keep_state=True)
 
 
+def _evaluated(evaluate: Evaluate, rho: SpectralDensity, pairs: Eigenpairs | None, level: float) -> Errors:
+    """Evaluate, and keep the density in the error if that is not possible."""
+    known = None if pairs is None else known_pairs(rho, pairs)
+    try:
+        return evaluate(rho, known, level)
+    except ValueError as error:
+        raise NotDefinedError(str(error), rho) from error
+
+
 def _why_not(errors: Errors, allowed: float) -> Status:
     return Status.NOISE_FLOOR if errors.rounding > allowed else Status.MAX_PRODUCTS
 
 
 def _looks(sampling: Sampling) -> int:
     return 1 + int(math.log2(sampling.max_products / (sampling.num_probes * sampling.num_steps)))
-
-
-def _known(rho: SpectralDensity, pairs: Eigenpairs | None) -> Known | None:
-    return None if pairs is None else known_pairs(rho, pairs)
 
 
 def additive(rho: SpectralDensity, errors: Errors, pairs: Eigenpairs | None, *, of: str) -> Estimate:

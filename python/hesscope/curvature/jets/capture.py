@@ -16,8 +16,10 @@ from torch.utils import _pytree as pytree
 
 from hesscope.curvature.jets.primitives import decompositions
 from hesscope.curvature.jets.reads import VALUE_READ, Reads
+from hesscope.curvature.jets.rms_norms import fuse_rms_norms
 from hesscope.curvature.jets.stops import mark_stops
 from hesscope.curvature.jets.trace import Listing, listing
+from hesscope.curvature.jets.tracing import light
 from hesscope.objective import Objective
 from hesscope.objective.data import Batch, tensors
 
@@ -103,11 +105,11 @@ def capture(objective: Objective, batch: Batch, index: int, *, what: str = "grad
             found = torch.autograd.grad(loss, parameters, allow_unused=True)
         return [*found, *(tensor for tensor, _ in reads.found)]
 
-    with objective.evaluating(index), _elementary(objective):
+    with objective.evaluating(index), _elementary(objective), light():
         inputs = input_tensors(objective, batch)
         try:
             traced = make_fx(traced_outputs, decompositions(), tracing_mode="real")(*inputs)
-            code = listing(traced, len(inputs), len(parameters))
+            code = fuse_rms_norms(listing(traced, len(inputs), len(parameters)))
             code.separate_guards(count, [value for _, value in reads.found])
         except Exception as error:
             raise CaptureError(_reason(error)) from error

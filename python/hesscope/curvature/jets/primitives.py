@@ -7,6 +7,7 @@ below, followed by elementary operators, and only the primitives have rules.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,14 +20,24 @@ from hesscope.curvature.jets import elementary
 aten = torch.ops.aten
 
 _LIBRARY = torch.library.Library("hesscope_jets", "DEF")
-_LIBRARY.define("normalize(Tensor x, int[] dims, float eps) -> (Tensor, Tensor, Tensor)")
+_LIBRARY.define("normalize(Tensor x, int[] dims, float eps, bool centred=True) -> (Tensor, Tensor, Tensor)")
 _LIBRARY.define("normalized(Tensor x, Tensor mean, Tensor rstd) -> Tensor")
-_LIBRARY.define("normalize_backward(Tensor g, Tensor y, Tensor rstd, int[] dims) -> Tensor")
+_LIBRARY.define(
+    "normalize_backward(Tensor g, Tensor y, Tensor rstd, int[] dims, bool centred=True) -> Tensor"
+)
 _LIBRARY.define("log_softmax_backward(Tensor g, Tensor x, Tensor y, int dim) -> Tensor")
 
 
-def normalize(x: Tensor, dims: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ((x - mean) * rstd, mean, rstd) over ``dims``, the moments with dimensions of length 1."""
+def normalize(
+    x: Tensor, dims: Sequence[int], eps: float, centred: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ((x - mean) * rstd, mean, rstd) over ``dims``, the moments with dimensions of length 1.
+
+    Not ``centred`` (RMS norm; Zhang and Sennrich 2019), the mean is 0 and rstd that of the mean square.
+    """
+    if not centred:
+        rstd = torch.rsqrt(x.pow(2).mean(list(dims), keepdim=True) + eps)
+        return x * rstd, torch.zeros_like(rstd), rstd
     variance, mean = torch.var_mean(x, list(dims), correction=0, keepdim=True)
     rstd = torch.rsqrt(variance + eps)
     return (x - mean).mul_(rstd), mean, rstd
@@ -37,15 +48,22 @@ def normalized(x: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
     return (x - mean) * rstd
 
 
-def normalize_backward(g: Tensor, y: Tensor, rstd: Tensor, dims: Sequence[int]) -> Tensor:
+def normalize_backward(
+    g: Tensor, y: Tensor, rstd: Tensor, dims: Sequence[int], centred: bool = True
+) -> Tensor:
     """Multiply ``g`` with the (symmetric) Jacobian of ``normalize``, whose output is ``y``."""
-    return project(g, y, dims).mul_(rstd)
+    return project(g, y, dims, centred).mul_(rstd)
 
 
-def project(u: Tensor, y: Tensor, dims: Sequence[int]) -> Tensor:
-    """Return u - mean(u) - y * mean(y * u), a new tensor; negative ``dims``, so ``u`` may have more."""
+def project(u: Tensor, y: Tensor, dims: Sequence[int], centred: bool = True) -> Tensor:
+    """Return u - mean(u) - y * mean(y * u), a new tensor; negative ``dims``, so ``u`` may have more.
+
+    Without mean(u) if not ``centred``.
+    """
     places = list(dims)
     along = (y * u).mean(places, keepdim=True)
+    if not centred:
+        return u.addcmul(y, along, value=-1)
     return (u - u.mean(places, keepdim=True)).addcmul_(y, along, value=-1)
 
 
@@ -102,6 +120,29 @@ def _layer_norm_backward(
     dw = _sum(g * y, outer) if mask[1] and weight is not None else None
     db = _sum(g, outer) if mask[2] and bias is not None else None
     return dx, dw, db
+
+
+def _rms_norm(
+    x: Tensor, shape: Sequence[int], weight: Tensor | None, eps: float | None
+) -> tuple[Tensor, Tensor]:
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    y, _, rstd = ops.normalize(x, list(range(-len(shape), 0)), eps, False)
+    return _affine(y, weight, None, shape), rstd
+
+
+def _rms_norm_backward(
+    g: Tensor,
+    x: Tensor,
+    shape: Sequence[int],
+    rstd: Tensor,
+    weight: Tensor | None,
+    mask: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    y = x * rstd
+    h = g if weight is None else g * weight
+    dx = ops.normalize_backward(h, y, rstd, list(range(-len(shape), 0)), False) if mask[0] else None
+    dw = _sum(g * y, list(range(x.ndim - len(shape)))) if mask[1] and weight is not None else None
+    return dx, dw
 
 
 def _sum(x: Tensor, dims: Sequence[int]) -> Tensor:
@@ -231,12 +272,15 @@ def _mean(
     return x.mean(list(dim) if dim else list(range(x.ndim)), keepdim=keepdim)
 
 
+@functools.cache
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """Return what ``make_fx`` replaces while it captures: norms by our primitives, losses by elements."""
     table: dict[Any, Callable[..., Any]] = dict(get_decompositions(_ELEMENTARY))
     table |= {
         aten.native_layer_norm.default: _layer_norm,
         aten.native_layer_norm_backward.default: _layer_norm_backward,
+        aten._fused_rms_norm.default: _rms_norm,
+        aten._fused_rms_norm_backward.default: _rms_norm_backward,
         aten.native_group_norm.default: _group_norm,
         aten.native_group_norm_backward.default: _group_norm_backward,
         aten.native_batch_norm.default: _batch_norm,

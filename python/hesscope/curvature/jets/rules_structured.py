@@ -150,26 +150,28 @@ def _weighted_sum(share: Tensor, dims: list[int], keep: bool, t: Tensor) -> Tens
 def _norm(call: Call) -> Step:
     """Build for ``normalize``: y' = rstd P(x'), mean' = mean(x'), rstd' = -rstd^2 mean(y x')."""
     y, _, rstd = call.out
-    dims = list(call.args[1])
-    return kernels.norm(functools.partial(_norm_step, y, rstd, dims, call.used), y, rstd, dims)
+    dims, centred = list(call.args[1]), call.args[3]
+    step = functools.partial(_norm_step, y, rstd, dims, centred, call.used)
+    return kernels.norm(step, y, rstd, dims, centred)
 
 
 def _norm_step(
-    y: Tensor, rstd: Tensor, dims: list[int], used: frozenset[int], t: Tensor
+    y: Tensor, rstd: Tensor, dims: list[int], centred: bool, used: frozenset[int], t: Tensor
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     along = (y * t).mean(dims, keepdim=True)
-    mean = t.mean(dims, keepdim=True)
-    dy = (t - mean).addcmul_(y, along, value=-1).mul_(rstd) if 0 in used else None
+    mean = t.mean(dims, keepdim=True) if centred else None
+    dy = None
+    if 0 in used:
+        dy = (t if mean is None else t - mean).addcmul(y, along, value=-1).mul_(rstd)
     drstd = along.mul_(rstd * rstd).neg_() if 2 in used else None
     return dy, mean if 1 in used else None, drstd
 
 
 def _norm_backward(call: Call) -> Step:
     """Build for ``normalize_backward``: d = rstd P(g), P(g) = g - mean(g) - y mean(y g)."""
-    g, y, rstd, dims = call.args
+    g, y, rstd, dims, centred = call.args
     along = (y * g).mean(dims, keepdim=True)
-    result = project(g, y, dims) if 2 in call.carries else None
-    step = functools.partial(_norm_backward_step, g, y, rstd, along, result, list(dims), call.carries)
+    step = functools.partial(_norm_backward_step, g, y, rstd, along, list(dims), centred, call.carries)
     return kernels.norm_backward(step, call, along)
 
 
@@ -178,8 +180,8 @@ def _norm_backward_step(
     y: Tensor,
     rstd: Tensor,
     along: Tensor,
-    result: Tensor | None,
     dims: list[int],
+    centred: bool,
     carries: tuple[int | tuple[int, int], ...],
     *coefficients: Tensor,
 ) -> Tensor:
@@ -189,14 +191,15 @@ def _norm_backward_step(
     inner: Tensor | None = None
     if dg is not None:
         inner = y * dg
-        out = dg - dg.mean(dims, keepdim=True)
+        out = dg - dg.mean(dims, keepdim=True) if centred else dg.clone()
     if dy is not None:
         inner = dy * g if inner is None else inner.addcmul_(dy, g)
         out = dy * -along if out is None else out.addcmul_(dy, along, value=-1)
     if out is not None and inner is not None:
         out = out.addcmul_(y, inner.mean(dims, keepdim=True), value=-1).mul_(rstd)
-    if drstd is not None and result is not None:
-        out = result * drstd if out is None else out.addcmul_(result, drstd)
+    if drstd is not None:
+        projected = project(g, y, dims, centred)  # not kept: it would be one more value of the size of g
+        out = projected * drstd if out is None else out.addcmul_(projected, drstd)
     assert out is not None
     return out
 

@@ -102,7 +102,7 @@ def listing(module: fx.GraphModule, inputs: int, selected: int) -> Listing:
     builder = _Builder(module, inputs, selected)
     for node in module.graph.nodes:
         builder.add(node)
-    return _without_unused(builder.result)
+    return without_unused(builder.result)
 
 
 class _Builder:
@@ -264,7 +264,8 @@ def _value(node: fx.Node) -> Any:
     return shape_of(node.meta.get("val"))
 
 
-def _without_unused(result: Listing) -> Listing:
+def without_unused(result: Listing) -> Listing:
+    """Remove instructions and constants that no output needs."""
     live = {i for i in result.outputs if i is not None}
     kept = []
     for instruction in reversed(result.code):

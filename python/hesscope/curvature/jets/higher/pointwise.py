@@ -26,6 +26,7 @@ from hesscope.curvature.jets.higher.algebra import (
     plus_product,
     triple,
 )
+from hesscope.curvature.jets.higher.fused import fused
 
 aten = torch.ops.aten
 
@@ -36,9 +37,11 @@ Terms = tuple[tuple[tuple[int, ...], Tensor], ...]
 def pointwise(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
     """Build the step of an elementwise function from its derivatives at the primal."""
     out = call.out[0] if isinstance(call.out, tuple) else call.out
-    step = functools.partial(
-        _step, algebra, tuple(wanted), _derivatives(call, out, algebra.order), out.ndim, out.dtype
-    )
+    function = FORMULAS.get(call.target, call.target)
+    step = fused(call, algebra, wanted, out, function, _derivatives)
+    if step is None:
+        terms = _derivatives(call, out, algebra.order)
+        step = functools.partial(_step, algebra, tuple(wanted), terms, out.ndim, out.dtype)
     return functools.partial(_in_tuple, step, len(call.out)) if isinstance(call.out, tuple) else step
 
 
@@ -174,6 +177,29 @@ _SMOOTH = [
     aten.atan2.default,
     aten.xlogy.Tensor,
     aten.addcdiv.default,
+    aten.acosh.default,
+    aten.asinh.default,
+    aten.atanh.default,
+    aten.exp2.default,
+    aten.log10.default,
+    aten.logit.default,
+    aten.sinc.default,
+    aten.digamma.default,
+    aten.lgamma.default,
+    aten.polygamma.default,
+    aten.erfinv.default,
+    aten.i0.default,
+    aten.special_i0e.default,
+    aten.special_i1.default,
+    aten.special_i1e.default,
+    aten.special_erfcx.default,
+    aten.special_entr.default,
+    aten.special_log_ndtr.default,
+    aten.special_ndtri.default,
+    aten.special_xlog1py.default,
+    aten.hypot.default,
+    aten.logaddexp.default,
+    aten.logaddexp2.default,
 ]
 # piecewise linear or quadratic: the derivatives are those of the branch that the primal selects
 _PIECEWISE = [
@@ -197,6 +223,25 @@ _PIECEWISE = [
     aten.minimum.default,
     aten.lerp.Scalar,
     aten._prelu_kernel.default,
+    aten.deg2rad.default,
+    aten.rad2deg.default,
+    aten.frac.default,
+    aten.nan_to_num.default,
+    aten.fmod.Tensor,
+    aten.fmod.Scalar,
+    aten.remainder.Tensor,
+    aten.remainder.Scalar,
+    aten.fmax.default,
+    aten.fmin.default,
+    aten.copysign.Tensor,
+    aten.copysign.Scalar,
+    aten.div.Tensor_mode,
+    aten.lerp.Tensor,
+    aten.threshold.default,
+    aten.softshrink.default,
+    aten.softshrink_backward.default,
+    aten.hardshrink.default,
+    aten.hardshrink_backward.default,
 ]
 
 TABLE: dict[Any, Any] = {target: pointwise for target in (*_SMOOTH, *_PIECEWISE)}

@@ -1,0 +1,98 @@
+"""Elementwise functions above first order in one pass over memory, by the core's ``pointwise_jet``.
+
+It serves functions of one argument that carries coefficients, and products of a gradient with such a
+function, which the backward passes of activations are. Small tensors are better off with torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hesscope import _ops
+from hesscope.curvature.jets import kernels
+from hesscope.curvature.jets.call import Call, Step
+from hesscope.curvature.jets.higher.algebra import CUBE, MIXED, SQUARE, Algebra, Jet
+
+aten = torch.ops.aten
+
+_LEAST = 1 << 13  # elements of a result, of one vector; measured
+_SERVED = (SQUARE, MIXED, CUBE)
+# g f(x), given g as the first argument and x in this place
+_PRODUCTS = {
+    aten.tanh_backward.default: 1,
+    aten.sigmoid_backward.default: 1,
+    aten.gelu_backward.default: 1,
+    aten.silu_backward.default: 1,
+    aten.softplus_backward.default: 1,
+    aten.log_sigmoid_backward.default: 1,
+    aten.elu_backward.default: 5,
+}
+
+Derivatives = Callable[[Call, Any, int], tuple[tuple[tuple[int, ...], Tensor], ...]]
+
+
+def fused(
+    call: Call,
+    algebra: Algebra,
+    wanted: Sequence[int],
+    out: Any,
+    function: Callable[..., Tensor],
+    derivatives: Derivatives,
+) -> Step | None:
+    """Build the step of an elementwise operator by the kernel, or return None where it does not fit."""
+    arguments = [call.at(position) for position in call.carries]
+    if algebra not in _SERVED or not kernels.served(arguments[0]) or math.prod(out.shape) < _LEAST:
+        return None
+    if any(tuple(t.shape) != tuple(out.shape) or t.dtype != out.dtype for t in arguments):
+        return None
+    place = _PRODUCTS.get(call.target)
+    product = call.carries == (0, place)
+    if len(arguments) > 1 and not product:
+        return None
+    value = None
+    if product and place is not None:
+        value = call.args[0].contiguous().flatten()
+        call = replace(call, args=[torch.ones_like(call.args[0]), *call.args[1:]], carries=(place,))
+    found = dict(derivatives(call, out, algebra.order))
+    rows = arguments[0].new_zeros(algebra.order + 1, *out.shape)
+    for order in range(1, algebra.order + 1):
+        if (0,) * order in found:
+            rows[order] = found[(0,) * order]
+    if product:
+        rows[0] = function(*call.args, **call.kwargs)
+    mixed = algebra is MIXED
+    return functools.partial(_step, tuple(wanted), rows.flatten(1), value, mixed, tuple(out.shape))
+
+
+def _step(
+    wanted: tuple[int, ...],
+    taylor: Tensor,
+    g_value: Tensor | None,
+    mixed: bool,
+    shape: tuple[int, ...],
+    *jets: Jet,
+) -> Jet:
+    x, g = jets[-1], jets[0] if g_value is not None else ()
+    moving = [any(jet[i] is not None for jet in jets) for i in range(len(x))]
+    lowest = 2 if mixed else 1  # monomials that only a coefficient of their own reaches
+    kept = [i for i in wanted if moving[i] or (i >= lowest and any(moving[:i]))]
+    out: list[Tensor | None] = [None] * len(x)
+    if all(t is None for t in x):
+        first = taylor[0].view(shape)
+        for i in kept:
+            moved = g[i] if g else None
+            out[i] = None if moved is None else moved * first
+        return tuple(out)
+    found = _ops.pointwise_jet(taylor, _flat(x), g_value, _flat(g), mixed=mixed, wanted=kept)
+    return tuple(None if t is None else t.view(-1, *shape) for t in found)
+
+
+def _flat(jet: Sequence[Tensor | None]) -> list[Tensor | None]:
+    return [None if t is None else t.contiguous().flatten(1) for t in jet]
