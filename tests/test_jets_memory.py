@@ -221,6 +221,16 @@ def test_a_budget_that_is_too_small_says_what_would_be_enough(case):
     assert float((got - expected).norm()) <= RELATIVE * float(expected.norm())
 
 
+def test_contractions_do_not_cut_batches():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3)).double()
+    objective = hs.Objective(model, F.cross_entropy, (vectors(90, 4).contiguous(), torch.arange(90) % 3))
+    v = vectors(2, objective.n)
+    expected = hs.third_order(objective).contract(v, v)
+    got = hs.third_order(objective, memory_budget=12_000).contract(v, v)
+    assert float((got - expected).norm()) <= RELATIVE * float(expected.norm())
+
+
 def test_graphs_of_rare_operators_count():
     model = nn.Linear(6, 8).double()
     x = vectors(50, 6).contiguous()
