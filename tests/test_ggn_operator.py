@@ -31,11 +31,14 @@ def test_budgets_and_changes(engine):
     v = vectors(3, objective.n)
     expected = full.rows(v)
     assert full.memory > 0
-    for budget in (0, full.memory * 2 // 3):
+    tight = full.memory * 2 // 3
+    if engine == "jets":  # whose budget holds for what a product needs beside what is kept, as well
+        tight = full.predicted_memory() - 8 * objective.n - 1
+    for budget in (0, tight):
         g = hs.ggn(objective, engine=engine, memory_budget=budget)
         for _ in range(2):
             assert_close(g.rows(v), expected, 1e-14)
-        assert g.memory <= budget
+        assert g.memory <= min(budget, full.memory - 1)
     with torch.no_grad():
         model[0].weight.mul_(1.5)
     assert_close(full.rows(v), hs.ggn(objective, engine=engine).rows(v), 1e-14)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hesscope.curvature import hessian
-from hesscope.curvature.jets import engine as engine_module
+from hesscope.curvature.jets import capturing
 from hesscope.curvature.jets.capture import CaptureError, capture, signature
 from hesscope.objective import Objective
 from jets_cases import assert_agrees, cube, vectors
@@ -50,8 +50,8 @@ def test_what_does_not_depend_on_the_parameters_is_no_part_of_a_product():
 def test_a_signature_is_captured_once_and_a_new_one_again(monkeypatch):
     model, x, y = problem(rows=10)
     calls = []
-    record = engine_module.capture
-    monkeypatch.setattr(engine_module, "capture", lambda *a: calls.append(1) or record(*a))
+    record = capturing.capture
+    monkeypatch.setattr(capturing, "capture", lambda *a: calls.append(1) or record(*a))
     data = [(x[:4], y[:4]), (x[4:8], y[4:8]), (x[8:], y[8:])]
     objective = Objective(model, lambda m, b: F.cross_entropy(m(b[0]), b[1]), data)
     h = assert_agrees(objective)

@@ -37,8 +37,11 @@ def test_values_are_kept_within_the_budget_and_the_result_is_the_same():
     full = JetsHessian(objective)
     expected = full.rows(v)
     assert len(full._prepared) == 3
-    size = full.memory // 3
-    for budget, kept in ((0, 0), (size, 1), (2 * size + size // 2, 2), (100 * size, 3)):
+    (program,) = full._programs.values()
+    size, need = full.memory // 3, program.footprint
+    one = need.peak(1, kept=False)  # values that are not kept, and a vector
+    budgets = ((0, 0), (one, 0), (one + size, 1), (2 * size + need.probe + size - 1, 1), (100 * size, 3))
+    for budget, kept in budgets:
         h = JetsHessian(objective, memory_budget=budget)
         for _ in range(2):  # small budgets take one vector at a time
             assert (h.rows(v) - expected).norm() <= RELATIVE * expected.norm()

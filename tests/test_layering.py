@@ -34,6 +34,8 @@ ALLOWED = {
     "backends/no_cuda": [r"hesscope/", r"kernels/", r"backends/no_cuda/"],
     "ops": [r"hesscope/", r"kernels/", r"ops/"],
     "algo": [r"hesscope/", r"algo/"],
+    "io": [r"hesscope/", r"io/", r"(fcntl|unistd)\.h$"],
+    "programs": [r"hesscope/", r"[a-z_]+\.h$"],
     "bindings": [r"hesscope/", r"bindings/", r"pybind11/"],
     "../benchmarks/cpp": [r"hesscope/", r"[a-z_]+\.h$"],
 }
@@ -73,7 +75,8 @@ def test_includes_follow_the_table(folder):
 
 @pytest.mark.parametrize("folder", [f for f in ALLOWED if f != "bindings"])
 def test_the_core_knows_no_framework(folder):
-    words = re.compile(r"\b(torch|Python\.h|pybind11|PyObject)\b")
+    # "torch.", a string of its own, begins the name of a dtype in a results file.
+    words = re.compile(r'\b(torch(?!\.")|Python\.h|pybind11|PyObject)\b')
     code_only = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
     wrong = [
         f"{folder}/{path.name}"

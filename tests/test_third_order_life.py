@@ -140,11 +140,28 @@ def test_falling_back_warns_once():
         assert_close(d3.contract(u, u, u), got, 0.0)
 
 
-def test_the_example_of_the_documentation_runs():
+def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[1] / "docs" / "third_order.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    exec(compile(block, "docs/third_order.md", "exec"), names)
+    for block in blocks:
+        exec(compile(block, "docs/third_order.md", "exec"), names)
     third, v = names["D3"], names["v"]
     assert third.engine == "jets"
     assert_close(third.contract(v, v) @ v, third.cubic_form(v), 0.0, 1e-4)  # float32
+    assert hs.load(tmp_path / "stability.safetensors").sharpness == names["found"].sharpness
+    assert names["top"].value <= names["D3"].frobenius_norm(num_pairs=64).interval[1]
+
+
+def test_the_hessian_is_shared():
+    objective = objective_of("perceptron", l2=0.3)
+    v = vectors(3, objective.n)
+    for engine in ("jets", "autograd", "auto"):
+        d3 = hs.third_order(objective, engine=engine)
+        assert_close(d3.hessian.rows(v), hs.hessian(objective, engine="autograd").rows(v), 0.0)
+        assert d3.hessian is d3.hessian
+        assert d3.hessian.products == 3
+        d3.contract(v, v)
+        assert d3.engine == ("autograd" if engine == "autograd" else "jets")

@@ -10,7 +10,7 @@
 #include "hesscope/buffer.h"
 #include "hesscope/build.h"
 #include "hesscope/error.h"
-#include "json.h"
+#include "hesscope/json.h"
 
 namespace hesscope::bench {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "bench.h"
 #include "data.h"
+#include "hesscope/json.h"
 #include "hesscope/quadrature.h"
-#include "json.h"
 #include "matrices.h"
 #include "slq_check.h"
 
@@ -32,14 +32,15 @@ struct Settings {
 /// A problem and what is known about it.
 struct Problem {
   std::string name;
-  const Operator& h;
-  const Operator* oracle;  // float64, on the reference backend; null where that takes too long
+  const BoundedOperator& h;
+  const BoundedOperator*
+      oracle;  // float64, on the reference backend; null where that takes too long
   double trace;
   const std::vector<double>* eigenvalues = nullptr;  // ascending
   const PrescribedSpectrumOperator* prescribed = nullptr;
 };
 
-double bytes_of_run(const Operator& h, const LanczosOptions& options) {
+double bytes_of_run(const BoundedOperator& h, const LanczosOptions& options) {
   const auto steps = static_cast<double>(std::min(options.num_steps, h.size()));
   const auto vectors = static_cast<double>(options.num_probes * h.size() * size_of(h.dtype()));
   double moved = 2 * vectors + steps * (h.bytes(options.num_probes) + 7 * vectors);
@@ -52,7 +53,7 @@ double bytes_of_run(const Operator& h, const LanczosOptions& options) {
 }
 
 Case make_case(const Problem& problem, const LanczosOptions& options) {
-  const Operator& h = problem.h;
+  const BoundedOperator& h = problem.h;
   const bool full = options.reorthogonalize == Reorthogonalize::full;
   return {.op = "slq",
           .label = {{"dtype", std::string(bench::name_of(h.dtype()))},
@@ -118,10 +119,10 @@ void report(Suite& suite, const Problem& problem, const LanczosOptions& options,
   }
   suite.note("memory_mb", lanczos_bytes(problem.h, options) * 1e-6, "MB, without the matrix");
   const auto rows = static_cast<std::size_t>(run.num_probes);
-  suite.note_json("alpha", bench::json_matrix(run.alpha, rows));
-  suite.note_json("beta", bench::json_matrix(run.beta, rows));
-  suite.note_json("nodes", bench::json_matrix(q.nodes, rows));
-  suite.note_json("weights", bench::json_matrix(q.weights, rows));
+  suite.note_json("alpha", json_matrix(run.alpha, rows));
+  suite.note_json("beta", json_matrix(run.beta, rows));
+  suite.note_json("nodes", json_matrix(q.nodes, rows));
+  suite.note_json("weights", json_matrix(q.weights, rows));
 }
 
 void run_problem(Suite& suite, const Problem& problem, const LanczosOptions& options) {

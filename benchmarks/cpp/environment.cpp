@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "hesscope/build.h"
-#include "json.h"
+#include "hesscope/json.h"
 #include "options.h"
 
 namespace hesscope::bench {
@@ -46,6 +46,7 @@ std::string environment_json(Backend backend, int threads) {
       .add("compiler", build.compiler)
       .add("cpu", cpu_name())
       .add("cpu_level", build.cpu_level)
+      .add("blas", build.blas)
       .add("hardware_threads", static_cast<double>(std::thread::hardware_concurrency()))
       .add("cache_bytes", static_cast<double>(cache_bytes(backend)))
       .add("cuda", build.cuda)

@@ -56,7 +56,7 @@ double SlqCheck::rounding(index_t steps) const {
   return static_cast<double>(steps) * (h_.rounding() + 8 * epsilon(h_.dtype()));
 }
 
-double SlqCheck::product_error(const Operator& oracle) const {
+double SlqCheck::product_error(const BoundedOperator& oracle) const {
   const Tensor x = random_tensor(h_.dtype(), {2, h_.size()}, 7), wide = widened(x);
   const Context ctx = suite_.context();
   const Tensor got = widened(to_host(ctx, apply(ctx, h_, to_device(ctx, x, ctx.device))));
@@ -74,7 +74,7 @@ double SlqCheck::product_error(const Operator& oracle) const {
   return worst;
 }
 
-double SlqCheck::moment_error(const Operator& oracle, const LanczosRun& run,
+double SlqCheck::moment_error(const BoundedOperator& oracle, const LanczosRun& run,
                               const Quadrature& q) const {
   double worst = 0;
   for (index_t k = 0; k < q.num_probes; ++k) {

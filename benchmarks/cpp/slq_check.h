@@ -12,13 +12,14 @@ namespace hesscope::bench {
 /// which follow from the rounding of a product, so that more than 1 is wrong.
 class SlqCheck {
  public:
-  SlqCheck(const Suite& suite, const Operator& h, const LanczosOptions& options)
+  SlqCheck(const Suite& suite, const BoundedOperator& h, const LanczosOptions& options)
       : suite_(suite), h_(h), options_(options) {}
 
   /// Products with random vectors, in the 2-norm, and moments 1 to 4 of every probe, z H^j z / z z,
   /// against `oracle`: the same matrix in float64 on the reference backend.
-  double product_error(const Operator& oracle) const;
-  double moment_error(const Operator& oracle, const LanczosRun& run, const Quadrature& q) const;
+  double product_error(const BoundedOperator& oracle) const;
+  double moment_error(const BoundedOperator& oracle, const LanczosRun& run,
+                      const Quadrature& q) const;
 
   /// For sizes at which the reference takes too long: components in the eigenvectors, at sampled
   /// entries, against their definition; and those of H x against eigenvalues times those of x.
@@ -45,7 +46,7 @@ class SlqCheck {
                          std::span<const double> nodes, std::span<const double> weights) const;
 
   const Suite& suite_;
-  const Operator& h_;
+  const BoundedOperator& h_;
   const LanczosOptions& options_;
 };
 

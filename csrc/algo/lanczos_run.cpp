@@ -63,7 +63,10 @@ class Recurrence {
                       .alpha = {},
                       .beta = {},
                       .norm_square = start()};
-    for (index_t j = 0; j < steps_; ++j) step(j);
+    for (index_t j = 0; j < steps_; ++j) {
+      step(j);
+      if (options_.on_step) options_.on_step(j + 1);
+    }
     result.alpha = download(alpha_);
     result.beta = download(beta_);
     check_finite(result);
@@ -192,6 +195,33 @@ LanczosRun lanczos(const Context& ctx, const Operator& h, const LanczosOptions& 
   HESSCOPE_CHECK(DeviceError, h.device() == ctx.device,
                  "lanczos: the operator must be on the device of the context");
   return Recurrence(ctx, h, options).run();
+}
+
+bool all_ended(const LanczosRun& run) {
+  for (index_t k = 0; k < run.num_probes; ++k) {
+    const double* row = run.beta.data() + k * run.num_steps;
+    if (std::find(row, row + run.num_steps, 0.0) == row + run.num_steps) return false;
+  }
+  return true;
+}
+
+LanczosRun without_padding(const LanczosRun& run) {
+  if (!all_ended(run)) return run;
+  index_t steps = 0;
+  for (index_t k = 0; k < run.num_probes; ++k) {
+    const double* row = run.beta.data() + k * run.num_steps;
+    steps = std::max<index_t>(steps, std::find(row, row + run.num_steps, 0.0) - row + 1);
+  }
+  LanczosRun cut = run;
+  cut.num_steps = steps;
+  for (std::vector<double> LanczosRun::* member : {&LanczosRun::alpha, &LanczosRun::beta}) {
+    (cut.*member).clear();
+    for (index_t k = 0; k < run.num_probes; ++k) {
+      const auto row = (run.*member).begin() + k * run.num_steps;
+      (cut.*member).insert((cut.*member).end(), row, row + steps);
+    }
+  }
+  return cut;
 }
 
 double lanczos_bytes(const Operator& h, const LanczosOptions& options) {

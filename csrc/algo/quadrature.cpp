@@ -81,6 +81,23 @@ Estimate trace_estimate(const LanczosRun& run, const Quadrature& q, int power) {
   return mean_estimate(per_probe);
 }
 
+SpectrumBounds random_start_bounds(const LanczosRun& run, const Quadrature& q) {
+  const auto [least, most] = std::minmax_element(q.nodes.begin(), q.nodes.end());
+  const double low = *least, high = *most;
+  if (std::find(run.beta.begin(), run.beta.end(), 0.0) != run.beta.end()) return {low, high};
+  const double each = std::pow(0.025, 1 / static_cast<double>(q.num_probes));
+  const double n = static_cast<double>(run.n), steps = static_cast<double>(run.num_steps);
+  const double exponent = std::log(1.648 * std::sqrt(n) / each) / (2 * steps - 1);
+  const double eps = std::pow(std::max(exponent, 0.0), 2);
+  if (eps >= 0.5) {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    return {-kInfinity, kInfinity};
+  }
+  // Both ends together: spread <= (high - low) + 2 eps spread.
+  const double margin = eps * (high - low) / (1 - 2 * eps);
+  return {low - margin, high + margin};
+}
+
 double wasserstein_bound(std::span<const double> nodes, std::span<const double> weights, double low,
                          double high) {
   // Padding after an early end is no node: the last real one is a neighbour of `high`.

@@ -57,6 +57,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,
-                    py::arg("cuda") = info.cuda, py::arg("cpu_level") = info.cpu_level);
+                    py::arg("cuda") = info.cuda, py::arg("blas") = info.blas,
+                    py::arg("cpu_level") = info.cpu_level);
   });
 }

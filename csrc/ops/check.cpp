@@ -32,24 +32,6 @@ void check_rows_contiguous(const char* op, const Named& argument) {
 
 }  // namespace
 
-const char* name_of(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return "float32";
-    case DType::f64:
-      return "float64";
-    case DType::bf16:
-      return "bfloat16";
-    case DType::i32:
-      return "int32";
-    case DType::i64:
-      return "int64";
-    case DType::u8:
-      return "uint8";
-  }
-  return "?";
-}
-
 std::string describe(const char* name, const TensorView& tensor) {
   std::ostringstream text;
   text << name << ' ' << bracketed(tensor.shape.data(), tensor.ndim) << ' ' << name_of(tensor.dtype)

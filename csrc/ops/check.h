@@ -15,8 +15,6 @@ struct Named {
   const TensorView& tensor;
 };
 
-const char* name_of(DType dtype);
-
 /// "q [8, 1000] float32 cuda:0"
 std::string describe(const char* name, const TensorView& tensor);
 

@@ -9,6 +9,7 @@ struct BuildInfo {
   std::string version;
   std::string compiler;
   std::string cuda;       // "off", "emulated" or the version of the toolkit
+  std::string blas;       // "own", or the library that the CPU's matrix products go to
   std::string cpu_level;  // the instruction set chosen on this machine, e.g. "x86-64-v3"
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "hesscope/operator.h"
@@ -20,6 +21,7 @@ struct LanczosOptions {
   std::uint64_t seed = 0;
   index_t first_probe = 0;
   Reorthogonalize reorthogonalize = Reorthogonalize::none;
+  std::function<void(index_t done)> on_step = {};  // told after each step was given to the device
 };
 
 /// The tridiagonal matrices of K Lanczos recurrences: all that a density needs.
@@ -39,6 +41,12 @@ struct LanczosRun {
 /// reorthogonalisation.
 /// Throws ValueError for sizes below 1 and if the operator returns NaN or inf.
 LanczosRun lanczos(const Context& ctx, const Operator& h, const LanczosOptions& options);
+
+/// Whether every recurrence ended, so that the spectrum that the probes see is exact.
+bool all_ended(const LanczosRun& run);
+
+/// The steps up to the last that says anything: a run in which every recurrence ended is cut there.
+LanczosRun without_padding(const LanczosRun& run);
 
 /// Bytes of vectors, workspace and coefficients that lanczos() allocates.
 double lanczos_bytes(const Operator& h, const LanczosOptions& options);

@@ -25,7 +25,11 @@ class Operator {
   /// ctx.workspace has at least workspace_bytes(K).
   virtual void apply(const Context& ctx, const TensorView& x, const TensorView& y) const = 0;
   virtual index_t workspace_bytes(index_t k) const = 0;
+};
 
+/// One whose size and rounding are known.
+class BoundedOperator : public Operator {
+ public:
   /// Bytes that a product with K vectors must at least read and write.
   virtual double bytes(index_t k) const = 0;
 
@@ -35,7 +39,7 @@ class Operator {
 };
 
 /// A sparse matrix in compressed rows, on one device, in one dtype.
-class CsrOperator final : public Operator {
+class CsrOperator final : public BoundedOperator {
  public:
   /// Throws ShapeError or ValueError unless the matrix is square and symmetric.
   CsrOperator(const Context& ctx, const SparseMatrix& a, DType dtype);
@@ -56,7 +60,7 @@ class CsrOperator final : public Operator {
 
 /// H = S W diag(eigenvalues) W S / n with the Walsh-Hadamard matrix W and random signs S: a full
 /// matrix with a known spectrum, products in O(n log n), eigenvector i = S W e_i / sqrt(n).
-class PrescribedSpectrumOperator final : public Operator {
+class PrescribedSpectrumOperator final : public BoundedOperator {
  public:
   /// Eigenvalues in any order, a power of two of them (ValueError otherwise); stored in `dtype`.
   PrescribedSpectrumOperator(const Context& ctx, const std::vector<double>& eigenvalues,

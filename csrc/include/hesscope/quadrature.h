@@ -39,6 +39,16 @@ Estimate mean_estimate(std::span<const double> per_probe);
 /// tr H^power = mean of <z, z> sum_j weights[j] nodes[j]^power; sampling error only.
 Estimate trace_estimate(const LanczosRun& run, const Quadrature& q, int power = 1);
 
+/// An interval that holds the spectrum.
+struct SpectrumBounds {
+  double lower = 0, upper = 0;
+};
+
+/// From the extreme nodes of K random starts: fails with probability at most 5 % for starts uniform
+/// on the sphere (Kuczynski and Wozniakowski 1992, theorem 4.2). Infinite where too few steps say
+/// nothing; the extreme nodes themselves where a recurrence ended.
+SpectrumBounds random_start_bounds(const LanczosRun& run, const Quadrature& q);
+
 /// Bound on the Wasserstein-1 distance between a probe's quadrature and its measure, supported in
 /// [low, high]: sum_{j=0..m} max(w_j, w_{j+1}) (t_{j+1} - t_j) with w_0 = w_{m+1} = 0, t_0 = low
 /// and t_{m+1} = high. It follows from the Chebyshev-Markov-Stieltjes inequalities.

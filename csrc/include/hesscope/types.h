@@ -25,6 +25,24 @@ constexpr index_t size_of(DType dtype) {
   return 0;
 }
 
+constexpr const char* name_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return "float32";
+    case DType::f64:
+      return "float64";
+    case DType::bf16:
+      return "bfloat16";
+    case DType::i32:
+      return "int32";
+    case DType::i64:
+      return "int64";
+    case DType::u8:
+      return "uint8";
+  }
+  return "?";
+}
+
 enum class DeviceType : std::uint8_t { cpu, cuda };
 
 struct Device {
@@ -36,6 +54,18 @@ struct Device {
 
 /// Which implementation of an op runs; `reference` is the serial oracle on CPU data.
 enum class Backend : std::uint8_t { reference, cpu, cuda };
+
+constexpr const char* name_of(Backend backend) {
+  switch (backend) {
+    case Backend::reference:
+      return "reference";
+    case Backend::cpu:
+      return "cpu";
+    case Backend::cuda:
+      return "cuda";
+  }
+  return "?";
+}
 
 /// Storage only: the upper half of a float. Arithmetic happens after `to_float`.
 struct bfloat16 {

@@ -79,8 +79,25 @@ def find_operator(
     Raises
     ------
     CommandError
-        If the file fails, or has no such object, or one of another type; if it has an operator, and ``make``
-        is to make another matrix than the Hessian.
+        As :func:`find_problem`; if it has an operator, and ``make`` is to make another matrix than the
+        Hessian.
+    """
+    found, name = find_problem(path, name, show_traceback=show_traceback)
+    if isinstance(found, Objective):
+        return make(found)
+    if make is not hessian:
+        msg = f"--matrix must be left out, for {name} in {path.name} is an operator already"
+        raise CommandError(msg)
+    return found
+
+
+def find_problem(path: Path, name: str, *, show_traceback: bool) -> tuple[Objective | SymmetricOperator, str]:
+    """Run the file and return the object called ``name`` in it, called if it is a function, and its name.
+
+    Raises
+    ------
+    CommandError
+        If the file fails, or has no such object, or one of another type.
     """
     module = _run_file(path, show_traceback=show_traceback)
     if not hasattr(module, name):
@@ -91,13 +108,8 @@ def find_operator(
         with _blame(path, f"{name}() failed", show_traceback=show_traceback):
             found = found()
         name += "()"
-    if isinstance(found, Objective):
-        return make(found)
-    if isinstance(found, SymmetricOperator):
-        if make is not hessian:
-            msg = f"--matrix must be left out, for {name} in {path.name} is an operator already"
-            raise CommandError(msg)
-        return found
+    if isinstance(found, Objective | SymmetricOperator):
+        return found, name
     msg = (
         f"{name} in {path.name} must be a hesscope.Objective, a SymmetricOperator or a function without "
         f"arguments that returns one, got {type(found).__name__}"

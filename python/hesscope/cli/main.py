@@ -13,6 +13,7 @@ from hesscope.cli.demo import demo
 from hesscope.cli.density import MATRICES, density
 from hesscope.cli.info import info
 from hesscope.cli.run import PROBES, STEPS
+from hesscope.cli.stability import EVALUATIONS, PAIRS, stability
 
 _DESCRIPTION = "Look at the Hessian spectrum of a PyTorch model: its density, its ends, its trace."
 _EXIT_CODES = (
@@ -31,6 +32,14 @@ SymmetricOperator, or a function without arguments that returns one of them:
     $ hesscope density problem.py:objective
 
 Ctrl-C ends the run early and keeps what is done; --resume goes on from there.
+"""
+
+_STABILITY = """\
+Say how stable the curvature of an objective of your own is where its weights are.
+
+PROBLEM is FILE.py:NAME, as for density; NAME must be a hesscope.Objective or a function that returns one:
+
+    $ hesscope stability problem.py:objective
 """
 
 
@@ -75,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_density(commands)
+    _add_stability(commands)
     _add_info(commands)
     return top
 
@@ -119,6 +129,28 @@ def _add_density(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.set_defaults(run=density)
 
 
+def _add_stability(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "stability",
+        help="say whether a minimum is robust: sharpness, and how far one can move before it doubles",
+        description=_STABILITY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = command.add_argument
+    add("problem", metavar="PROBLEM", help="FILE.py:NAME")
+    _add_output(command, Path("hesscope-stability"))
+    add("--pairs", type=_count, default=PAIRS, metavar="K", help=f"eigenpairs (default: {PAIRS})")
+    add(
+        "--evaluations",
+        type=_seed,
+        default=EVALUATIONS,
+        metavar="E",
+        help=f"how often the sharpness is computed elsewhere; 0 only predicts (default: {EVALUATIONS})",
+    )
+    _add_conduct(command)
+    command.set_defaults(run=stability)
+
+
 def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "print versions, compiler, backends and devices"
     command = commands.add_parser("info", help=text, description=f"{text[0].upper()}{text[1:]}.")
@@ -127,13 +159,7 @@ def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_run_options(command: argparse.ArgumentParser, output: Path) -> None:
     add = command.add_argument
-    add(
-        "--output",
-        type=Path,
-        default=output,
-        metavar="DIR",
-        help=f"folder of the results (default: {output})",
-    )
+    _add_output(command, output)
     add(
         "--probes",
         type=_count,
@@ -141,6 +167,21 @@ def _add_run_options(command: argparse.ArgumentParser, output: Path) -> None:
         help=f"random vectors; more narrow the errors (default: {PROBES})",
     )
     add("--steps", type=_count, metavar="M", help=f"Lanczos steps; more resolve finer (default: {STEPS})")
+    _add_conduct(command)
+
+
+def _add_output(command: argparse.ArgumentParser, output: Path) -> None:
+    command.add_argument(
+        "--output",
+        type=Path,
+        default=output,
+        metavar="DIR",
+        help=f"folder of the results (default: {output})",
+    )
+
+
+def _add_conduct(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     add("--seed", type=_seed, metavar="S", help="of all that is random (default: 0)")
     add("--quiet", action="store_true", help="no progress bar")
     add("--traceback", action="store_true", help="on an error, show where it happened")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,6 +169,24 @@ def inspect_graph(roots: list[Tensor], objective: Objective, matrix: str = "hess
             with contextlib.suppress(RuntimeError):  # an output of its own node, or already freed
                 _count_storage(saved.data if hasattr(saved, "data") else saved.unpack(), storages)
     return sum(size for address, size in storages.items() if address not in known), replays
+
+
+def saved_tensors(roots: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield the tensors that the graph behind ``roots`` saves, those of hooks not."""
+    stack: list[Any] = [root.grad_fn for root in roots]
+    seen: set[Any] = set()
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        stack.extend(following for following, _ in node.next_functions)
+        for saved in _saved(node):
+            if getattr(saved, "unpack_hook", None) is None:
+                with contextlib.suppress(RuntimeError):  # an output of its own node, or already freed
+                    tensor = saved.data if hasattr(saved, "data") else saved.unpack()
+                    if isinstance(tensor, Tensor) and tensor.layout == torch.strided:
+                        yield tensor
 
 
 @functools.cache

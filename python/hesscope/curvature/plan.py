@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hesscope.curvature.fingerprint import address_key, checksum
 from hesscope.curvature.graph import Graph
 from hesscope.objective import Objective
-from hesscope.objective.data import Batch, tensors
+from hesscope.objective.data import Batch, concatenate, narrowed, tensors
 
 
 @dataclass
@@ -35,14 +35,22 @@ class Entry:
 
 @dataclass
 class Group:
-    """Consecutive batches that are evaluated as one.
+    """Consecutive batches that are evaluated as one, or a part of that.
 
-    ``scale`` is the factor of the group's loss in the objective.
+    Attributes
+    ----------
+    entries
+        The batches.
+    scale
+        Factor of the group's loss in the objective.
+    part
+        Which samples of the joined batches, if not all.
     """
 
     entries: list[Entry]
     scale: float
     graph: Graph | None = None
+    part: slice | None = None
 
 
 @dataclass
@@ -61,6 +69,10 @@ class Plan:
         True if the batches do not fit and are read again for every product.
     merging
         What was decided about merging, for a person to read.
+    limit
+        Samples that a group has at most, where large batches were cut; otherwise None.
+    uncut
+        The groups before that.
     """
 
     objective: Objective
@@ -69,12 +81,18 @@ class Plan:
     held: int
     streams: bool
     merging: str = ""
+    limit: int | None = None
+    uncut: list[Group] | None = None
 
     def walk(self) -> Iterator[tuple[Group, list[Batch]]]:
-        """Go through the data once: (group, its batches as the source gives them)."""
+        """Go through the data once: (group, its batches as the source gives them, or the part of them)."""
         reader = self.objective.batches() if self.streams else iter(())
+        last: list[Entry] = []
+        batches: list[Batch] = []
         for group in self.groups:
-            yield group, [self._read(reader, entry) for entry in group.entries]
+            if group.entries is not last:  # parts of one batch follow each other
+                last, batches = group.entries, [self._read(reader, entry) for entry in group.entries]
+            yield group, batches if group.part is None else [narrowed(concatenate(batches), group.part)]
 
     def _read(self, reader: Iterator[tuple[int, Batch]], entry: Entry) -> Batch:
         if not self.streams:

@@ -148,3 +148,8 @@ def concatenate(batches: list[Batch]) -> Batch:
     nesting = pytree.tree_structure(batches[0])
     columns = zip(*(pytree.tree_leaves(batch) for batch in batches), strict=True)
     return pytree.tree_unflatten([torch.cat(column) for column in columns], nesting)
+
+
+def narrowed(batch: Batch, part: slice) -> Batch:
+    """Return some samples of a batch that has a signature, as views."""
+    return pytree.tree_map(lambda t: t[part], batch)

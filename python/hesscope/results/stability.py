@@ -16,7 +16,7 @@ from hesscope.results.files import Description, register, write
 
 KIND = "curvature_stability"
 _COLUMN = 3  # spaces between columns of the table
-_ESTIMATES = ("sharpness", "slope", "distance", "alpha", "beta")
+_ESTIMATES = ("sharpness", "slope", "distance", "alpha", "alpha_beside", "beta")
 _TENSORS = ("gradient", "eigenvalues", "positions", "sharpnesses")
 _NUMBERS = ("predicted_distance", "loss", "loss_slope", "parameter_norm", "seconds")
 _FIELDS = ("products", "contractions", "engine")
@@ -36,14 +36,18 @@ class CurvatureStability:
         The norm of its gradient: how fast the sharpness changes with distance, at most.
     distance
         How far one has to move along that gradient until the sharpness has doubled, as evaluations of the
-        sharpness bracket it; its interval ends at ``inf`` if it had not doubled where they ended.
+        sharpness bracket it; its interval ends at ``inf`` if it had not doubled where they ended, at the
+        length of the weights or before. A peak between two evaluations is not seen.
     predicted_distance
         The same to first order: ``sharpness / slope``.
     alpha
         ``-grad L . grad S``: how fast gradient descent, to first order, raises the sharpness per unit of
         step size ("progressive sharpening" where positive).
+    alpha_beside
+        ``-P grad L . grad S``, P the projection beside the eigenvectors: alpha without the oscillation along
+        them that descent near the edge of stability goes through.
     beta
-        ``|P grad S|^2``, P the projection beside the eigenvectors: how strongly an oscillation along them
+        ``|P grad S|^2``: how strongly an oscillation along them
         lowers the sharpness ("self-stabilisation").
     gradient
         Shape ``[n]``: of the sharpness.
@@ -68,6 +72,7 @@ class CurvatureStability:
     distance: Estimate
     predicted_distance: float
     alpha: Estimate
+    alpha_beside: Estimate
     beta: Estimate
     gradient: Tensor
     eigenvalues: Tensor
@@ -95,14 +100,14 @@ class CurvatureStability:
 
     @property
     def oscillation(self) -> float:
-        """``sqrt(2 alpha / beta)``: the size of oscillations that hold sharpening up at the edge.
+        """``sqrt(2 alpha_beside / beta)``: the size of oscillations that hold sharpening up at the edge.
 
         0 where gradient descent does not sharpen; ``inf`` where nothing holds it up. Damian, Nichani and
-        Lee (2023).
+        Lee (2023), where alpha is taken at a point at which ``grad L`` has no part along the eigenvector.
         """
-        if self.alpha.value <= 0:
+        if self.alpha_beside.value <= 0:
             return 0.0
-        return math.sqrt(2 * self.alpha.value / self.beta.value) if self.beta.value > 0 else math.inf
+        return math.sqrt(2 * self.alpha_beside.value / self.beta.value) if self.beta.value > 0 else math.inf
 
     def steps_to_edge(self, learning_rate: float) -> float:
         """Return after how many steps of gradient descent the sharpness reaches ``2 / learning_rate``.
@@ -166,9 +171,10 @@ class CurvatureStability:
             ("distance to doubling, predicted", f"{self.predicted_distance:.4g}", "first order: λ / |∇λ|"),
             ("distance to doubling, evaluated", _shown(self.distance), percent),
             ("alpha = −∇L·∇λ", _shown(self.alpha), f"gradient descent {rising}"),
-            ("beta = |∇λ⊥|²", _shown(self.beta), "self-stabilisation"),
+            ("alpha, P∇L for ∇L", _shown(self.alpha_beside), "without the oscillation along eigenvectors"),
+            ("beta = |P∇λ|²", _shown(self.beta), "self-stabilisation"),
             ("largest stable step 2 / λ", f"{self.largest_stable_step:.4g}", ""),
-            ("oscillation at the edge", f"{self.oscillation:.4g}", "√(2 alpha / beta)"),
+            ("oscillation at the edge", f"{self.oscillation:.4g}", "√(2 alpha / beta), with P∇L"),
             ("products with H", f"{self.products:,}", f"and {self.contractions} contractions of T"),
         ]
 

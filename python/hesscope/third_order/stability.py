@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 
 from hesscope import _checks
-from hesscope.curvature import hessian
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.objective import Objective
 from hesscope.results import Eigenpairs, Estimate, Status
@@ -98,7 +97,7 @@ def curvature_stability(
     third = third_order(objective, engine=engine, memory_budget=memory_budget)
     count = min(_checks.integer(_WHERE, "k", k, least=2), objective.n)
     evaluations = _checks.integer(_WHERE, "max_evaluations", max_evaluations)
-    operator = hessian(objective)
+    operator = third.hessian
     pairs = eigenpairs(operator, count, tol=tol, seed=seed, progress=progress)
     if not float(pairs.values[0]) > 0:
         msg = (
@@ -118,6 +117,7 @@ def curvature_stability(
         distance=_distance(doubling),
         predicted_distance=doubling.predicted,
         alpha=_estimate(numbers.alpha, numbers.alpha_error, pairs, "-grad L . grad S"),
+        alpha_beside=_estimate(numbers.alpha_beside, numbers.beside_error, pairs, "-P grad L . grad S"),
         beta=_estimate(numbers.beta, numbers.beta_error, pairs, "|P grad S|^2 beside the eigenvectors"),
         gradient=slope.value,
         eigenvalues=pairs.values,
@@ -141,6 +141,8 @@ class _Numbers:
 
     alpha: float
     alpha_error: float
+    alpha_beside: float
+    beside_error: float
     beta: float
     beta_error: float
     loss_slope: float
@@ -160,6 +162,8 @@ class _Numbers:
         return _Numbers(
             alpha=-float(downhill @ rising),
             alpha_error=steepness * slope.error if steepness > 0 else 0.0,
+            alpha_beside=-float(downhill @ beside),
+            beside_error=steepness * off if steepness > 0 else 0.0,
             beta=length**2,
             beta_error=2 * length * off + off**2,
             loss_slope=steepness,

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from hesscope import _ops
-from hesscope.curvature.jets.call import Call, Step
+from hesscope.curvature.jets.call import Call, Step, align
 
 _LEAST = 1 << 17  # elements of a sum of products, of all vectors; measured, as the others
-_LEAST_NORM = 1 << 15
-_LEAST_SOFTMAX = 1 << 16
+LEAST_NORM = 1 << 15
+LEAST_SOFTMAX = 1 << 16
 _LEAST_ROW = 16  # elements in a row of a group: shorter ones do not fill a register
 _LEAST_SOFTMAX_ROW = 32
 _CUDA = _ops.build_info()["cuda"] not in ("off", "emulated")
@@ -42,13 +42,26 @@ def sum_of_products(plain: Step, call: Call, factors: Sequence[Tensor | float]) 
         return plain
     numbers = [tensors[0].new_tensor(f) if not isinstance(f, Tensor) else _compact(f) for f in factors]
     padded = [_pad(t.shape, len(shape)) for t in (*numbers, *arguments)]
+    # the result's, or, where only its shape is known, that of the largest factor
+    order = _order(out if isinstance(out, Tensor) else max(numbers, key=Tensor.numel))
+    if order is not None:
+        numbers = [t.view(sizes).permute(order) for t, sizes in zip(numbers, padded, strict=False)]
+        shape = tuple(shape[d] for d in order)
+        padded = [tuple(sizes[d] for d in order) for sizes in padded]
     axes = _axes(shape, padded)
     if axes is None or not all(t.is_contiguous() for t in numbers):
         return plain
     folded = [_fold(sizes, axes) for sizes in padded]
     saved = tuple(t.view(sizes) for t, sizes in zip(numbers, folded[: len(numbers)], strict=True))
     views = tuple(folded[len(numbers) :])
-    return functools.partial(_sum_of_products_step, plain, saved, views, _fold(shape, axes), shape)
+    places = None if order is None else tuple((0, *(d + 1 for d in order)))
+    return functools.partial(_sum_of_products_step, plain, saved, views, _fold(shape, axes), shape, places)
+
+
+def _order(t: Tensor) -> tuple[int, ...] | None:
+    """Return in which order the dimensions of an image with its channels last lie in memory; else None."""
+    last = t.ndim == 4 and t.is_contiguous(memory_format=torch.channels_last) and not t.is_contiguous()
+    return (0, 2, 3, 1) if last else None
 
 
 def _sum_of_products_step(
@@ -57,15 +70,23 @@ def _sum_of_products_step(
     views: tuple[tuple[int, ...], ...],
     folded: tuple[int, ...],
     shape: tuple[int, ...],
+    places: tuple[int, ...] | None,
     *coefficients: Tensor,
 ) -> Tensor:
     k = coefficients[0].shape[0]
-    if k * math.prod(folded) < _LEAST or not all(t.is_contiguous() for t in coefficients):
+    given = coefficients
+    if places is not None:
+        given = tuple(align(t, len(shape)).permute(places) for t in coefficients)
+    if k * math.prod(folded) < _LEAST or not all(t.is_contiguous() for t in given):
         result: Tensor = plain(*coefficients)
         return result
-    tangents = [t.view(k, *sizes) for t, sizes in zip(coefficients, views, strict=True)]
-    out = factors[0].new_empty(k, *folded)
-    return _ops.factor_sum(factors, tangents, out).view(k, *shape)
+    tangents = [t.view(k, *sizes) for t, sizes in zip(given, views, strict=True)]
+    out = _ops.factor_sum(factors, tangents, factors[0].new_empty(k, *folded)).view(k, *shape)
+    return out if places is None else out.permute(_inverse(places))
+
+
+def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(order.index(d) for d in range(len(order)))
 
 
 def _compact(t: Tensor) -> Tensor:
@@ -122,7 +143,7 @@ def norm(plain: Step, y: Tensor, rstd: Tensor, dims: Sequence[int], centred: boo
 def _norm_step(
     plain: Step, layout: tuple[int, int, int], y: Tensor, rstd: Tensor, centred: bool, t: Tensor
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    if t.numel() < _LEAST_NORM or not t.is_contiguous():
+    if t.numel() < LEAST_NORM or not t.is_contiguous():
         result: tuple[Tensor | None, Tensor | None, Tensor | None] = plain(t)
         return result
     coefficients, values = [t.view(len(t), *layout)], y.view(layout)
@@ -152,7 +173,7 @@ def _norm_backward_step(
     *coefficients: Tensor,
 ) -> Tensor:
     k = coefficients[0].shape[0]
-    large = k * saved[0].numel() >= _LEAST_NORM
+    large = k * saved[0].numel() >= LEAST_NORM
     if not large or not all(t.is_contiguous() for t in coefficients):
         result: Tensor = plain(*coefficients)
         return result
@@ -171,12 +192,12 @@ def softmax(plain: Step, p: Tensor, dim: int, w: Tensor | None = None, *, logari
 
 
 def in_rows(p: Tensor, dim: int) -> bool:
-    """Tell whether softmax_jet can take the rows of p, over a dimension counted from the last."""
+    """Tell whether kernels serve a softmax p over ``dim``, counted from the last."""
     return served(p) and p.is_contiguous() and p.ndim > 0 and dim == -1 and p.shape[-1] >= _LEAST_SOFTMAX_ROW
 
 
 def _softmax_step(plain: Step, p: Tensor, w: Tensor | None, logarithm: bool, t: Tensor) -> Tensor:
-    if t.numel() < _LEAST_SOFTMAX or not t.is_contiguous():
+    if t.numel() < LEAST_SOFTMAX or not t.is_contiguous():
         result: Tensor = plain(t)
         return result
     rows = p.view(-1, p.shape[-1])
@@ -201,7 +222,7 @@ def _softmax_backward_step(
     *coefficients: Tensor,
 ) -> Tensor:
     k = coefficients[0].shape[0]
-    if k * p.numel() < _LEAST_SOFTMAX or not all(t.is_contiguous() for t in coefficients):
+    if k * p.numel() < LEAST_SOFTMAX or not all(t.is_contiguous() for t in coefficients):
         result: Tensor = plain(*coefficients)
         return result
     shape = (-1, p.shape[-1])

@@ -9,8 +9,8 @@ from torch import Tensor
 from hesscope.curvature.autograd_outputs import AutogradOutputs
 from hesscope.curvature.jets.engine import JetsHessian
 from hesscope.curvature.jets.outputs import capture_outputs
-from hesscope.curvature.jets.program import Prepared, Program
-from hesscope.curvature.jets.verify import MakeGraph, check_product
+from hesscope.curvature.jets.program import Program
+from hesscope.curvature.jets.verify import MakeGraph
 from hesscope.curvature.output_graph import build_output_graph
 from hesscope.curvature.outputs import ModelOutput, OutputMatrix
 from hesscope.curvature.planned import PlannedHessian
@@ -44,6 +44,7 @@ class JetsOutputs(JetsHessian):
 
     captures = "outputs and their backward pass"
     cost = 1.3
+    differentiates = False
 
     def __init__(
         self,
@@ -71,9 +72,6 @@ class JetsOutputs(JetsHessian):
 
     def _graph(self, batch: Batch, index: int) -> MakeGraph:
         return functools.partial(build_output_graph, self.objective, self.output_matrix, batch, index)
-
-    def _check_product(self, prepared: Prepared, batch: Batch, index: int, gradient: Tensor) -> None:
-        check_product(self.objective, prepared, self._graph(batch, index), index, gradient)
 
     def _constants(self, batch: Batch, index: int) -> list[Tensor]:
         if type(self.output_matrix).constants is OutputMatrix.constants:

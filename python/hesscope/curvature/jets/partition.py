@@ -213,7 +213,7 @@ def _peak(live: Partition) -> int:
     sizes: dict[int, int] = {}
     now = peak = 0
     for index, item in live.moving.items():
-        view = item.rule.reads is False and len(item.sources) == 1
+        view = not (item.rule.reads or item.rule.reads_output) and len(item.sources) == 1
         sizes[index] = 0 if view or item.adds else _bytes(item.instruction.value)
         now += sizes[index]
         peak = max(peak, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hesscope.curvature.allocations import Allocations
 from hesscope.curvature.jets.call import Call, Step
+from hesscope.curvature.jets.footprint import Footprint, held_bytes
+from hesscope.curvature.jets.layout import channels_last, convolved, faster_last
 from hesscope.curvature.jets.partition import Moving, Partition, partition
 from hesscope.curvature.jets.trace import Instruction, Listing, Ref, is_random, references
 
@@ -37,6 +41,13 @@ class _Turn:
     free: tuple[int, ...]
 
 
+# views that depend on the order in memory
+_RESHAPES = {
+    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
+}
+
+
 class Program:
     """A gradient and how coefficients pass it, for all batches of one signature.
 
@@ -46,6 +57,11 @@ class Program:
         The gradient.
     numels
         Entries of each selected parameter.
+
+    Attributes
+    ----------
+    footprint
+        The memory that a batch needs; None before the first was evaluated.
     """
 
     def __init__(self, listing: Listing, numels: Sequence[int]) -> None:
@@ -54,20 +70,39 @@ class Program:
         self.parts: Partition = partition(listing, len(numels))
         self._frees = _last_uses(self.parts)
         self._schedules: dict[bool, list[_Turn]] = {}
+        self.footprint: Footprint | None = None
+        self._convolved = convolved(listing)
+        self._channels_last: bool | None = None
 
     def prepare(
-        self, inputs: Sequence[Tensor], *, gradient: bool
+        self, inputs: Sequence[Tensor], *, gradient: bool, counter: Allocations | None = None
     ) -> tuple[Prepared, list[Tensor | None] | None]:
         """Compute what products on a batch need; with ``gradient``, its gradient as well.
 
-        Costs about 2/3 of a gradient without it.
+        Costs about 2/3 of a gradient without it; the first time that much more, to choose a layout, which
+        ``counter`` does not count.
         """
+        if self._channels_last is None:
+            run = functools.partial(self._trial, inputs)
+            self._channels_last = bool(self._convolved) and faster_last(self.listing, inputs[0].device, run)
+        with counter or contextlib.nullcontext():
+            return self._prepare(inputs, self._channels_last, gradient=gradient)
+
+    def _trial(self, inputs: Sequence[Tensor], last: bool) -> None:
+        self._prepare(inputs, last, gradient=True)
+
+    def _prepare(
+        self, inputs: Sequence[Tensor], last: bool, *, gradient: bool
+    ) -> tuple[Prepared, list[Tensor | None] | None]:
         if gradient not in self._schedules:
             self._schedules[gradient] = self._schedule(gradient)
         values: list[Any] = [None] * len(self.listing.shapes)
         values[: len(inputs)] = [t.detach() for t in inputs]
         for index, constant in self.listing.constants.items():
             values[index] = constant
+        ordered = self._convolved if last else frozenset[int]()
+        for index in ordered:
+            values[index] = channels_last(values[index])
         outputs = {i for i in self.listing.outputs if i is not None} if gradient else set()
         kept: dict[int, Any] = {i: values[i] for i in outputs if i < len(inputs)}
         steps: list[Compiled] = []
@@ -76,8 +111,8 @@ class Program:
             index = instruction.index
             try:
                 if turn.computes:
-                    args = _resolve(instruction.args, values, self.listing.shapes)
-                    values[index] = instruction.target(*args, **_named(instruction, values))
+                    value = self._value(instruction, values, last)
+                    values[index] = channels_last(value) if index in ordered else value
                     if index in outputs:
                         kept[index] = values[index]
                 if turn.moving is not None:
@@ -89,7 +124,12 @@ class Program:
                 values[i] = None
         found = [None if i is None else kept[i] for i in self.listing.outputs] if gradient else None
         outside = {t.untyped_storage().data_ptr() for t in inputs}
-        return Prepared(self, steps, _size(steps, outside)), found
+        return Prepared(self, steps, held_bytes([c.step for c in steps], outside)), found
+
+    def _value(self, instruction: Instruction, values: list[Any], last: bool) -> Any:
+        args = _resolve(instruction.args, values, self.listing.shapes)
+        target = _RESHAPES.get(instruction.target, instruction.target) if last else instruction.target
+        return target(*args, **_named(instruction, values))
 
     def _compile(self, moving: Moving, values: list[Any]) -> Compiled:
         call = self._call(moving, values)
@@ -251,23 +291,3 @@ def _last_uses(parts: Partition) -> dict[int, tuple[int, ...]]:
     for source, index in last.items():
         ends.setdefault(index, []).append(source)
     return {index: tuple(found) for index, found in ends.items()}
-
-
-def _size(steps: Iterable[Compiled], outside: set[int]) -> int:
-    """Return the bytes of the storages that steps hold, those of the inputs not counted."""
-    found: dict[int, int] = {}
-    stack: list[Any] = [compiled.step for compiled in steps]
-    while stack:
-        entry = stack.pop()
-        if isinstance(entry, Tensor):
-            storage = entry.untyped_storage()
-            found[storage.data_ptr()] = storage.nbytes()
-        elif isinstance(entry, functools.partial):
-            stack += [entry.args, entry.keywords]
-        elif isinstance(entry, (tuple, list)):
-            stack += entry
-        elif isinstance(entry, dict):
-            stack += entry.values()
-        elif isinstance(entry, Call):
-            stack += [entry.args, entry.kwargs]
-    return sum(size for address, size in found.items() if address not in outside)

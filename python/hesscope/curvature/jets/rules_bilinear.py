@@ -1,4 +1,4 @@
-"""Rules of bilinear operators: products of matrices and convolutions.
+"""Rules of products of matrices.
 
 The coefficient of ``B(a, b)`` is ``B(a', b) + B(a, b')``. Where K can be folded into rows as a view it
 is one product; elsewhere a batched one on views.
@@ -140,132 +140,6 @@ def _bmm_step(a: Tensor | None, b: Tensor | None, *coefficients: Tensor) -> Tens
     return out
 
 
-def _convolution(call: Call) -> Step:
-    x, w, _, *settings = call.args
-    return functools.partial(
-        _convolution_step,
-        x if 1 in call.carries else None,
-        w if 0 in call.carries else None,
-        2 in call.carries,
-        tuple(settings),
-    )
-
-
-def _convolution_step(
-    x: Tensor | None, w: Tensor | None, shifts: bool, settings: tuple[Any, ...], *coefficients: Tensor
-) -> Tensor:
-    rest = iter(coefficients)
-    out: Tensor | None = None
-    if w is not None:
-        dx = next(rest)
-        folded = torch.convolution(dx.reshape(-1, *dx.shape[2:]), w, None, *settings)
-        out = folded.view(dx.shape[0], -1, *folded.shape[1:])
-    dw = None if x is None else next(rest)
-    shift = next(rest) if shifts else None
-    if dw is not None and x is not None:
-        for k, kernel in enumerate(dw):
-            part = torch.convolution(x, kernel, None if shift is None else shift[k], *settings)
-            if out is None:
-                out = part.new_empty(dw.shape[0], *part.shape)
-                out[k].copy_(part)
-            elif w is None:
-                out[k].copy_(part)
-            else:
-                out[k].add_(part)
-        return out if out is not None else dw.new_empty(0)
-    assert out is not None
-    if shift is not None:
-        out += shift.reshape(shift.shape[0], 1, -1, *[1] * (out.ndim - 3))
-    return out
-
-
-def _convolution_backward(call: Call) -> Step:
-    g, x, w, _, *settings, mask = call.args
-    wanted = [bool(m) and i in call.used for i, m in enumerate(mask)]
-    carries = [i in call.carries for i in range(3)]
-    saved = (
-        g if carries[1] or carries[2] else None,
-        x if carries[0] and wanted[1] else None,
-        w if carries[0] and wanted[0] else None,
-    )
-    shapes = (tuple(x.shape), tuple(w.shape))
-    return functools.partial(_conv_backward_step, saved, shapes, tuple(settings), wanted, carries)
-
-
-def _convolution_backward_outputs(carries: tuple[Any, ...]) -> tuple[int, ...]:
-    """Input, weight and bias parts depend on (g, w), (g, x) and g."""
-    needs = ((0, 2), (0, 1), (0,))
-    return tuple(i for i, positions in enumerate(needs) if any(p in carries for p in positions))
-
-
-def _conv_backward_step(
-    saved: tuple[Tensor | None, Tensor | None, Tensor | None],
-    shapes: tuple[tuple[int, ...], tuple[int, ...]],
-    settings: tuple[Any, ...],
-    wanted: list[bool],
-    carries: list[bool],
-    *coefficients: Tensor,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    rest = iter(coefficients)
-    dg, dx, dw = (next(rest) if carried else None for carried in carries)
-    g, x, w = saved
-    inputs = _input_part(g, w, dg, dw, shapes[0], settings) if wanted[0] else None
-    weights = _weight_part(g, x, dg, dx, shapes[1], settings) if wanted[1] else None
-    bias = dg.sum([1, *range(3, dg.ndim)]) if wanted[2] and dg is not None else None
-    return inputs, weights, bias
-
-
-def _input_part(
-    g: Tensor | None,
-    w: Tensor | None,
-    dg: Tensor | None,
-    dw: Tensor | None,
-    shape: tuple[int, ...],
-    settings: tuple[Any, ...],
-) -> Tensor | None:
-    mask = [True, False, False]
-    out: Tensor | None = None
-    if dg is not None and w is not None:
-        g_rows = dg.reshape(-1, *dg.shape[2:])
-        like = dg.new_empty(g_rows.shape[0], *shape[1:])  # only its shape counts
-        rows = aten.convolution_backward(g_rows, like, w, None, *settings, mask)[0]
-        out = rows.view(dg.shape[0], *shape)
-    if dw is not None and g is not None:
-        like = g.new_empty(shape)
-        parts = [aten.convolution_backward(g, like, k, None, *settings, mask)[0] for k in dw]
-        out = _add_rows(out, parts)
-    return out
-
-
-def _weight_part(
-    g: Tensor | None,
-    x: Tensor | None,
-    dg: Tensor | None,
-    dx: Tensor | None,
-    shape: tuple[int, ...],
-    settings: tuple[Any, ...],
-) -> Tensor | None:
-    mask = [False, True, False]
-    out: Tensor | None = None
-    if dg is not None and x is not None:
-        like = x.new_empty(shape)
-        parts = [aten.convolution_backward(k, x, like, None, *settings, mask)[1] for k in dg]
-        out = _add_rows(None, parts)
-    if dx is not None and g is not None:
-        like = g.new_empty(shape)
-        parts = [aten.convolution_backward(g, k, like, None, *settings, mask)[1] for k in dx]
-        out = _add_rows(out, parts)
-    return out
-
-
-def _add_rows(total: Tensor | None, parts: list[Tensor]) -> Tensor:
-    if total is None:
-        return parts[0][None] if len(parts) == 1 else torch.stack(parts)
-    for row, part in zip(total, parts, strict=True):
-        row.add_(part)
-    return total
-
-
 def _each(call: Call) -> Step:
     """Build for a small product, one probe and one argument at a time."""
     parts = []
@@ -291,8 +165,4 @@ TABLE: dict[Any, Rule] = {
     aten.baddbmm.default: Rule(_addmm),
     aten.mv.default: Rule(_each),
     aten.dot.default: Rule(_each),
-    aten.convolution.default: Rule(_convolution),
-    aten.convolution_backward.default: Rule(
-        _convolution_backward, positions=(0, 1, 2), outputs=_convolution_backward_outputs
-    ),
 }

@@ -27,16 +27,28 @@ def pointwise(call: Call, partials: Partials) -> Step:
     factors = tuple(partials(call))
     out = call.out[0] if isinstance(call.out, tuple) else call.out
     dtype = out.dtype
+    if len(factors) == 1 and not isinstance(factors[0], Tensor) and call.at(call.carries[0]).dtype == dtype:
+        return functools.partial(_times, factors[0])
     if any(call.at(position).dtype != dtype for position in call.carries):
         return functools.partial(_converted, factors, out.ndim, dtype)
     step = kernels.sum_of_products(functools.partial(_combine, factors, out.ndim), call, factors)
     return functools.partial(_in_tuple, step) if out is not call.out else step
 
 
+def _times(factor: float, t: Tensor) -> Tensor:
+    """Multiply what is repeated once."""
+    if 0 in t.stride():
+        compact = t[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in t.stride())]
+        return (compact * factor).expand(t.shape)
+    return t * factor
+
+
 def _combine(factors: tuple[Tensor | float, ...], ndim: int, *coefficients: Tensor) -> Tensor:
     out: Tensor | None = None
-    for factor, t in zip(factors, coefficients, strict=True):
-        t = align(t, ndim)
+    pairs = [(factor, align(t, ndim)) for factor, t in zip(factors, coefficients, strict=True)]
+    if len(pairs) > 1:  # a broadcast one last: the first decides the order in memory
+        pairs.sort(key=lambda pair: -pair[1].numel())
+    for factor, t in pairs:
         if out is None:
             out = t * factor
         elif isinstance(factor, Tensor):
@@ -92,12 +104,19 @@ def _addcmul(call: Call) -> list[Tensor | float]:
     return [found[p]() for p in call.carries]
 
 
-def _relu(call: Call) -> list[Tensor | float]:
-    return [(call.out > 0).to(call.out.dtype)]
+def _relu(call: Call) -> Step:
+    """Build from the output, which the next layer keeps anyway, instead of a mask."""
+    return functools.partial(_where_above, call.out, 0)
 
 
-def _threshold_backward(call: Call) -> list[Tensor | float]:
-    return [(call.args[1] > call.args[2]).to(call.out.dtype)]
+def _threshold_backward(call: Call) -> Step:
+    return functools.partial(_where_above, *call.args[1:3])
+
+
+def _where_above(x: Tensor, threshold: float, t: Tensor) -> Tensor:
+    """Return the coefficients where ``x`` is above the threshold, zeros elsewhere."""
+    result: Tensor = aten.threshold_backward.default(t, x, threshold)
+    return result
 
 
 def _tanh(call: Call) -> list[Tensor | float]:
@@ -200,8 +219,8 @@ def _table() -> dict[Any, Rule]:
         aten.div.Scalar: rule(_scale),
         aten.div.Tensor: rule(_quotient),
         aten.addcmul.default: rule(_addcmul),
-        aten.relu.default: rule(_relu, reads_output=True),
-        aten.threshold_backward.default: rule(_threshold_backward, positions=(0,)),
+        aten.relu.default: Rule(_relu, reads=False, reads_output=True),
+        aten.threshold_backward.default: Rule(_threshold_backward, positions=(0,)),
         aten.tanh.default: rule(_tanh, reads_output=True),
         aten.sigmoid.default: rule(_sigmoid, reads_output=True),
         aten.silu_backward.default: rule(_silu_backward),

@@ -171,9 +171,7 @@ def _norm_backward(call: Call) -> Step:
     """Build for ``normalize_backward``: d = rstd P(g), P(g) = g - mean(g) - y mean(y g)."""
     g, y, rstd, dims, centred = call.args
     along = (y * g).mean(dims, keepdim=True)
-    result = project(g, y, dims, centred) if 2 in call.carries else None
-    saved = (g, y, rstd, along, result)
-    step = functools.partial(_norm_backward_step, *saved, list(dims), centred, call.carries)
+    step = functools.partial(_norm_backward_step, g, y, rstd, along, list(dims), centred, call.carries)
     return kernels.norm_backward(step, call, along)
 
 
@@ -182,7 +180,6 @@ def _norm_backward_step(
     y: Tensor,
     rstd: Tensor,
     along: Tensor,
-    result: Tensor | None,
     dims: list[int],
     centred: bool,
     carries: tuple[int | tuple[int, int], ...],
@@ -200,8 +197,9 @@ def _norm_backward_step(
         out = dy * -along if out is None else out.addcmul_(dy, along, value=-1)
     if out is not None and inner is not None:
         out = out.addcmul_(y, inner.mean(dims, keepdim=True), value=-1).mul_(rstd)
-    if drstd is not None and result is not None:
-        out = result * drstd if out is None else out.addcmul_(result, drstd)
+    if drstd is not None:
+        projected = project(g, y, dims, centred)  # not kept: it would be one more value of the size of g
+        out = projected * drstd if out is None else out.addcmul_(projected, drstd)
     assert out is not None
     return out
 

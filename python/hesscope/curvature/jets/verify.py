@@ -11,7 +11,6 @@ from torch import Tensor
 from hesscope.curvature.finite_difference import FiniteDifferenceHessian
 from hesscope.curvature.graph import Graph
 from hesscope.curvature.jets.capture import CaptureError
-from hesscope.curvature.jets.program import Prepared
 from hesscope.curvature.output_graph import OutputGraph
 from hesscope.objective import Objective
 from hesscope.objective.data import Batch
@@ -72,39 +71,43 @@ def require_finite(objective: Objective, gradient: Tensor, index: int) -> None:
         raise ValueError(msg)
 
 
-def check_product(
-    objective: Objective, prepared: Prepared, make_graph: MakeGraph, index: int, gradient: Tensor
-) -> bool:
-    """Raise unless a product with a batch's matrix is that of autograd, once per captured gradient.
+def double_backward(make_graph: MakeGraph, vector: Tensor) -> Tensor | None:
+    """Return the product of a batch's matrix with ``vector [1, n]`` by autograd; None where it has none.
 
-    Costs a product by double backward (about 4 gradients). False where there is none: an operation
-    without a second derivative need not have one here.
+    An operation without a second derivative need not have one here. Costs about 4 gradients.
     """
-    vector = _signs(objective, index)
-    weights = sum(float(p.detach().double().square().sum()) for p in objective.parameter_set.tensors) ** 0.5
-    vector *= max(weights, 1.0) / objective.n**0.5
-    expected, got = torch.empty_like(vector), torch.empty_like(vector)
+    expected = torch.empty_like(vector)
     try:
-        graph = make_graph()
-        graph.add_products(vector, expected, scale=1.0, overwrite=True, retain=False)
+        make_graph().add_products(vector, expected, scale=1.0, overwrite=True, retain=False)
     except RuntimeError:
-        return False
-    prepared.add_products(vector, got, scale=1.0, overwrite=True)
+        return None
+    return expected
+
+
+def check_product(objective: Objective, got: Tensor, expected: Tensor, index: int, gradient: Tensor) -> None:
+    """Raise CaptureError unless a product ``[1, n]`` is autograd's ``expected``."""
     error, size = float((got - expected).norm()), float(expected.norm())
     if not error <= _tolerance(objective) * (size + float(gradient.norm())):
         raise CaptureError(_taken_for_constant(index, "double backward", error, size))
-    return True
 
 
-def check_difference(objective: Objective, prepared: Prepared, batch: Batch, index: int) -> None:
-    """Raise unless a product with a batch's H is a difference of its gradients, for want of better.
+def trial_vector(objective: Objective, seed: int) -> Tensor:
+    """Return random signs ``[1, n]`` of the size of the weights."""
+    weights = sum(float(p.detach().double().square().sum()) for p in objective.parameter_set.tensors) ** 0.5
+    return _signs(objective, seed).mul_(max(weights, 1.0) / objective.n**0.5)
 
-    In float64 if the model can be evaluated in it: a step in float32 crosses many kinks. Costs 2 or 4
-    gradients, once per captured gradient.
+
+def check_difference(objective: Objective, got: Tensor, vector: Tensor, batch: Batch, index: int) -> None:
+    """Raise unless ``got [1, n]`` is the difference of a batch's gradients along a vector.
+
+    For want of double backward. In float64 if the model can be evaluated in it: a step in float32 crosses
+    many kinks. Costs 2 or 4 gradients.
+
+    Raises
+    ------
+    CaptureError
+        If it is not, far beyond the error of the difference.
     """
-    vector = _signs(objective, index)
-    got = torch.empty_like(vector)
-    prepared.add_products(vector, got, scale=1.0, overwrite=True)
     try:
         engine = FiniteDifferenceHessian(objective, memory_budget=0, precision=torch.float64)
         expected, noise = engine.batch_product(batch, index, vector[0])

@@ -16,6 +16,7 @@ from torch import Tensor
 from hesscope.curvature.jets.call import Call, Rule, Step
 from hesscope.curvature.jets.higher.algebra import Algebra
 from hesscope.curvature.jets.higher.parts import Cross, adding, bilinear, linear
+from hesscope.curvature.jets.layout import shaped_like, stacked
 
 aten = torch.ops.aten
 
@@ -44,8 +45,13 @@ def matrices(total: Tensor | None, a: Tensor, b: Tensor, alpha: float, summed: b
 def batches(total: Tensor | None, a: Tensor, b: Tensor, alpha: float, summed: bool) -> Tensor:
     """Add ``alpha a @ b`` for ``a [K, batch, n, k]`` and ``b [K, batch, k, m]``."""
     a, b = _paired(a, b)
+    if total is None and not summed:
+        k, batch = a.shape[:2]
+        total = torch.bmm(a.reshape(-1, *a.shape[2:]), b.reshape(-1, *b.shape[2:]))
+        total = total.view(k, batch, *total.shape[1:])
+        return total if alpha == 1 else total.mul_(alpha)
     if total is None:
-        total = a.new_zeros(1 if summed else a.shape[0], *a.shape[1:3], b.shape[3])
+        total = a.new_zeros(1, *a.shape[1:3], b.shape[3])
     for k, (x, y) in enumerate(zip(a, b, strict=True)):
         total[0 if summed else k].baddbmm_(x, y, alpha=alpha)
     return total
@@ -71,8 +77,11 @@ def one_by_one(
 
 
 def _gathered(total: Tensor | None, rows: list[Tensor], alpha: float, summed: bool) -> Tensor:
+    if total is None and not summed:
+        total = stacked(rows)
+        return total if alpha == 1 else total.mul_(alpha)
     if total is None:
-        total = rows[0].new_zeros(1 if summed else len(rows), *rows[0].shape)
+        total, rows = rows[0][None] * alpha, rows[1:]
     for k, row in enumerate(rows):
         total[0 if summed else k].add_(row, alpha=alpha)
     return total
@@ -90,7 +99,7 @@ def _convolution(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule
 
 def _input_part(shape: tuple[int, ...], settings: tuple[Any, ...], g: Tensor, w: Tensor) -> tuple[Any, ...]:
     mask = [True, False, False]
-    found = aten.convolution_backward(g, g.new_empty(shape), w, None, *settings, mask)
+    found = aten.convolution_backward(g, shaped_like(g, shape), w, None, *settings, mask)
     return found[0], None, None
 
 

@@ -7,8 +7,9 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
+from hesscope.curvature.jets.budget import working_set
 from hesscope.curvature.jets.capture import CaptureError, capture, input_tensors, signature
-from hesscope.curvature.jets.engine import JetsHessian, working_set
+from hesscope.curvature.jets.engine import JetsHessian
 from hesscope.curvature.jets.higher.algebra import FIRST, Algebra
 from hesscope.curvature.jets.higher.program import HigherPrepared, HigherProgram
 from hesscope.curvature.jets.reads import holds

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hesscope.curvature.jets.call import Call, Rule, Step
-from hesscope.curvature.jets.higher import fused_rows
+from hesscope.curvature.jets.higher import kernels
 from hesscope.curvature.jets.higher.algebra import (
     Algebra,
     Jet,
@@ -48,7 +48,7 @@ def _softmax(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) ->
     """Build for ``p e / sum(p e)``, e the exponential of the coefficients of x."""
     dim = _behind(call.args[1], call.out.ndim)
     step = functools.partial(_softmax_step, algebra, tuple(wanted), call.out, dim)
-    return fused_rows.softmax(step, algebra, call.out, dim)
+    return kernels.softmax(step, algebra, call.out, dim)
 
 
 def _softmax_step(algebra: Algebra, wanted: tuple[int, ...], p: Tensor, dim: int, x: Jet) -> Jet:
@@ -67,9 +67,9 @@ def _softmax_backward(call: Call, algebra: Algebra, wanted: Sequence[int], rule:
     """Build for ``p (g - sum(g p))``, given (g, p)."""
     g, p, dim = call.args[:3]
     along = (g * p).sum(_behind(dim, p.ndim), keepdim=True)
-    return functools.partial(
-        _softmax_backward_step, algebra, tuple(wanted), g, p, along, _behind(dim, p.ndim), call.carries
-    )
+    dim = _behind(dim, p.ndim)
+    step = functools.partial(_softmax_backward_step, algebra, tuple(wanted), g, p, along, dim, call.carries)
+    return kernels.softmax_backward(step, algebra, call, along, dim)
 
 
 def _softmax_backward_step(
@@ -92,13 +92,15 @@ def _log_softmax(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule
     """Build for ``x - log sum(p e)``."""
     p, dim = call.out.exp(), _behind(call.args[1], call.out.ndim)
     step = functools.partial(_log_softmax_step, algebra, tuple(wanted), p, dim)
-    return fused_rows.softmax(step, algebra, p, dim, logarithm=True)
+    return kernels.softmax(step, algebra, p, dim, logarithm=True)
 
 
 def _log_softmax_step(algebra: Algebra, wanted: tuple[int, ...], p: Tensor, dim: int, x: Jet) -> Jet:
     raised = compose(algebra, algebra.all, _scaled(_EXP, p), x)
     total = each(algebra, algebra.all, functools.partial(_sum, dim), raised)
-    return minus(algebra, wanted, x, compose(algebra, wanted, _LOG, total))
+    out = minus(algebra, wanted, x, compose(algebra, wanted, _LOG, total))
+    # What x has no coefficient of is the same for all entries that are summed over.
+    return tuple(None if t is None else t.expand(t.shape[0], *p.shape) for t in out)
 
 
 def _log_softmax_backward(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
@@ -132,25 +134,14 @@ def _through_logits(call: Call, algebra: Algebra, wanted: Sequence[int], rule: R
     """Build for ``g - p sum(g)``, p the softmax of x, given (g, x) and log_softmax(x)."""
     g, _, y, dim = call.args
     dim = _behind(dim, y.ndim)
-    p, along = y.exp(), g.sum(dim, keepdim=True)
-    softmax: Step = functools.partial(_softmax_step, algebra, algebra.all, p, dim)
-    if call.carries == (1,):
-        scaled = functools.partial(_scaled_softmax, softmax, -along)
-        return fused_rows.softmax(scaled, algebra, p, dim, -along)
-    softmax = fused_rows.softmax(softmax, algebra, p, dim)
-    return functools.partial(
-        _through_logits_step, algebra, tuple(wanted), softmax, p, along, dim, call.carries
-    )
-
-
-def _scaled_softmax(softmax: Step, w: Tensor, x: Jet) -> Jet:
-    return tuple(None if t is None else t.mul_(w) for t in softmax(x))
+    along, p = g.sum(dim, keepdim=True), y.exp()
+    step = functools.partial(_through_logits_step, algebra, tuple(wanted), p, along, dim, call.carries)
+    return step if 0 in call.carries else kernels.softmax(step, algebra, p, dim, -along)
 
 
 def _through_logits_step(
     algebra: Algebra,
     wanted: tuple[int, ...],
-    softmax: Step,
     p: Tensor,
     along: Tensor,
     dim: int,
@@ -158,10 +149,11 @@ def _through_logits_step(
     *jets: Jet,
 ) -> Jet:
     found = dict(zip(carries, jets, strict=True))
-    g, x = found[0], found.get(1)
-    raised = None if x is None else softmax(x)
-    moved = each(algebra, algebra.all, functools.partial(_sum, dim), g)
-    return minus(algebra, wanted, g, multiply(algebra, wanted, p, raised, along, moved))
+    g, x = found.get(0), found.get(1)
+    raised = None if x is None else _softmax_step(algebra, algebra.all, p, dim, x)
+    moved = None if g is None else each(algebra, algebra.all, functools.partial(_sum, dim), g)
+    pulled = multiply(algebra, wanted, p, raised, along, moved)
+    return minus(algebra, wanted, (None,) * algebra.size if g is None else g, pulled)
 
 
 def _mean(dims: list[int], t: Tensor) -> Tensor:
@@ -174,11 +166,10 @@ def _norm(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> St
     subtracts = call.args[3]
     centred = call.args[0] - mean if subtracts else call.args[0]
     taylor = [rstd**3 * (-1 / 2), rstd**5 * (3 / 8), rstd**7 * (-5 / 16)]
-    dims = list(call.args[1])
     step = functools.partial(
-        _norm_step, algebra, tuple(wanted), centred, rstd, taylor, dims, subtracts, call.used
+        _norm_step, algebra, tuple(wanted), centred, rstd, taylor, list(call.args[1]), subtracts, call.used
     )
-    return fused_rows.norm(step, algebra, call.out[0], rstd, dims, subtracts)
+    return kernels.norm(step, algebra, call)
 
 
 def _norm_step(
@@ -208,10 +199,12 @@ def _norm_backward(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Ru
     g, y, rstd, dims, subtracts = call.args
     dims = list(dims)
     along = (y * g).mean(dims, keepdim=True)
-    inner = (g - g.mean(dims, keepdim=True) if subtracts else g) - y * along
-    return functools.partial(
+    mean = g.mean(dims, keepdim=True) if subtracts else torch.zeros_like(along)
+    inner = g - mean - y * along
+    step = functools.partial(
         _norm_backward_step, algebra, tuple(wanted), (g, y, rstd, along, inner), dims, subtracts, call.carries
     )
+    return kernels.norm_backward(step, algebra, call, mean, along, inner)
 
 
 def _norm_backward_step(

@@ -1,9 +1,9 @@
-#include "json.h"
-
 #include <cmath>
 #include <cstdio>
 
-namespace hesscope::bench {
+#include "hesscope/json.h"
+
+namespace hesscope {
 
 std::string json_string(std::string_view text) {
   std::string quoted = "\"";
@@ -53,4 +53,4 @@ std::string json_array(const std::vector<std::string>& members) {
   return text + "]";
 }
 
-}  // namespace hesscope::bench
+}  // namespace hesscope
