@@ -42,7 +42,8 @@ def sum_of_products(plain: Step, call: Call, factors: Sequence[Tensor | float]) 
         return plain
     numbers = [tensors[0].new_tensor(f) if not isinstance(f, Tensor) else _compact(f) for f in factors]
     padded = [_pad(t.shape, len(shape)) for t in (*numbers, *arguments)]
-    order = _order(out)
+    # the result's, or, where only its shape is known, that of the largest factor
+    order = _order(out if isinstance(out, Tensor) else max(numbers, key=Tensor.numel))
     if order is not None:
         numbers = [t.view(sizes).permute(order) for t, sizes in zip(numbers, padded, strict=False)]
         shape = tuple(shape[d] for d in order)
