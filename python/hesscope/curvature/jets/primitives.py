@@ -38,7 +38,11 @@ def normalize(
     if not centred:
         rstd = torch.rsqrt(x.pow(2).mean(list(dims), keepdim=True) + eps)
         return x * rstd, torch.zeros_like(rstd), rstd
-    variance, mean = torch.var_mean(x, list(dims), correction=0, keepdim=True)
+    if x.numel() == 0:  # which var_mean warns of
+        mean = x.mean(list(dims), keepdim=True)
+        variance = (x - mean).square().mean(list(dims), keepdim=True)
+    else:
+        variance, mean = torch.var_mean(x, list(dims), correction=0, keepdim=True)
     rstd = torch.rsqrt(variance + eps)
     return (x - mean).mul_(rstd), mean, rstd
 
