@@ -1,5 +1,6 @@
 """Frozen results: values with error bars, why the computation stopped, and files."""
 
+from hesscope.results.batch_interval import BatchInterval
 from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
 from hesscope.results.failure import NotDefinedError, RunFailed
@@ -15,6 +16,7 @@ from hesscope.results.vector_estimate import VectorEstimate
 
 __all__ = [
     "Band",
+    "BatchInterval",
     "CurvatureStability",
     "Eigenpairs",
     "EigenvalueGradient",

