@@ -188,6 +188,9 @@ def test_the_search_ends_where_nothing_doubles():
     assert len(known) == 6
     assert bracket(known, 2.0) == (max(known), math.inf)
     assert search(lambda t: 1 + t, 1.0, 1.0, 0) == {0.0: 1.0}
+    near = search(lambda t: 1 + t / 100, 1.0, 1.0, 9, reach=3.0)
+    assert bracket(near, 2.0) == (3.0, math.inf)
+    assert len(near) == 3
 
 
 def test_without_evaluations_only_the_prediction():

@@ -15,7 +15,7 @@ from third_order_cases import DOUBLE, Cubic, assert_close, difference, objective
 
 
 def dense(objective):
-    h = hs.hessian(objective).rows(torch.eye(objective.n, dtype=DOUBLE))
+    h = hs.hessian(objective, engine="autograd").rows(torch.eye(objective.n, dtype=DOUBLE))
     return (h + h.T) / 2
 
 
@@ -46,7 +46,9 @@ def test_is_the_difference_of_eigenvalues(name):
     direction = direction / direction.norm()
 
     def largest():
-        return hs.eigenpairs(hs.hessian(objective), k=2, tol=1e-11, initial=eig.vectors[:2]).values
+        return hs.eigenpairs(
+            hs.hessian(objective, engine="autograd"), k=2, tol=1e-11, initial=eig.vectors[:2]
+        ).values
 
     expected = difference(objective, largest, direction, steps=4, first=4e-3)
     for i in range(2):
@@ -144,16 +146,16 @@ def test_predicts_the_sharpness_after_a_step_of_gradient_descent_to_second_order
     x = vectors(40, 5).contiguous()
     y = torch.arange(40) % 3
     objective = hs.Objective(model, nn.CrossEntropyLoss(), (x, y))
-    rate = 0.5
+    h, rate = hs.hessian(objective), 0.5
     for step in range(60):
         gradient = objective.gradient()
         if step % 20 == 19:
-            eig = hs.eigenpairs(hs.hessian(objective), k=3, tol=1e-10)
+            eig = hs.eigenpairs(h, k=3, tol=1e-10)
             slope = hs.third_order(objective).eigenvalue_gradient(eig, 0)
             errors = []
             for size in (rate / 8, rate / 16):
                 move(objective, -size * gradient)
-                after = hs.eigenpairs(hs.hessian(objective), k=1, tol=1e-10, initial=eig.vectors)
+                after = hs.eigenpairs(h, k=1, tol=1e-10, initial=eig.vectors)
                 errors.append(abs(slope.predict(-size * gradient) - float(after.values[0])))
                 change = abs(float(after.values[0]) - slope.eigenvalue)
                 move(objective, size * gradient)
@@ -194,3 +196,18 @@ def test_wrong_arguments_are_named():
     for call, error, message in cases:
         with pytest.raises(error, match=f"eigenvalue_gradient: {message}"):
             call()
+
+
+def test_it_is_saved_and_loaded(tmp_path):
+    _, objective = cubic()
+    eig = hs.eigenpairs(hs.hessian(objective), k=2)
+    for index in (0, 1):  # the second has no gap: its error is infinite
+        got = hs.third_order(objective).eigenvalue_gradient(eig, index)
+        got.save(tmp_path / "slope.safetensors")
+        back = hs.load(tmp_path / "slope.safetensors")
+        assert isinstance(back, hs.EigenvalueGradient)
+        assert torch.equal(back.value, got.value)
+        assert str(back) == str(got)
+        assert (back.error, back.gap, back.members) == (got.error, got.gap, got.members)
+        step = torch.ones(7, dtype=DOUBLE)
+        assert back.predict(step) == got.predict(step)

@@ -79,7 +79,7 @@ def test_a_power_of_h_agrees_with_its_own_derivative():
     by_autograd = d3.spectral_sum_gradient(lambda x: x**3 / 3, num_probes=2, num_steps=8)
     given = d3.spectral_sum_gradient(torch.square, derivative=torch.square, num_probes=2, num_steps=8)
     assert_close(by_autograd.value, given.value, 0.0)
-    assert by_autograd.products == 2 * 8
+    assert by_autograd.products == 2 * 8 + 6  # and with a quarter fewer in the first group
     # f'(H) z = H^2 z exactly after 3 steps: no error of the quadrature, and the definition of the estimate.
     assert float(given.quadrature.max()) <= 1e-10 * given.norm
     h, z = hs.hessian(objective), hs._ops.probes(2, objective.n, dtype=DOUBLE)
@@ -154,6 +154,33 @@ def test_ctrl_c_keeps_the_groups_before(monkeypatch):
     assert "3 groups of 4" in got.method
 
 
+def test_ctrl_c_within_a_function_of_h_drops_that_group(monkeypatch):
+    d3 = hs.third_order(objective_of("perceptron"))
+    rows, calls = type(d3.hessian)._rows_into, []
+
+    def interrupting(self, vectors, out):
+        calls.append(1)
+        if len(calls) == stop:
+            signal.raise_signal(signal.SIGINT)
+        rows(self, vectors, out)
+
+    monkeypatch.setattr(type(d3.hessian), "_rows_into", interrupting)
+    stop = 10 + 7 + 10 + 3  # the first group takes 10 and 7 for its error, the second 10: in the third
+    got = d3.spectral_sum_gradient(torch.exp, num_probes=8, num_steps=10)
+    assert got.status is hs.Status.INTERRUPTED
+    assert "over 2 groups of 1" in got.method
+    calls.clear()
+    stop = 3
+    with pytest.raises(KeyboardInterrupt):  # nothing to return
+        d3.spectral_sum_gradient(torch.exp, num_probes=8, num_steps=10)
+
+
+def test_probes_are_rounded_up_to_whole_groups():
+    d3 = hs.third_order(objective_of("perceptron"))
+    assert d3.trace_gradient(num_probes=3).contractions == 3
+    assert d3.trace_gradient(num_probes=12).contractions == 16
+
+
 def test_a_change_of_the_weights_midway_is_an_error(monkeypatch):
     objective = objective_of("perceptron")
     d3 = hs.third_order(objective)
@@ -167,3 +194,15 @@ def test_a_change_of_the_weights_midway_is_an_error(monkeypatch):
     monkeypatch.setattr(d3, "contract", changing)
     with pytest.raises(RuntimeError, match="trace_gradient: objective must not change during a run"):
         d3.trace_gradient()
+
+
+def test_a_bar_is_shown_if_asked_for(capsys):
+    d3 = hs.third_order(objective_of("perceptron"))
+    d3.trace_gradient(num_probes=8, progress=True)
+    d3.injective_norm(num_starts=1, num_steps=3, num_pairs=8, progress=True)
+    shown = capsys.readouterr().err
+    assert "trace_gradient: 100%" in shown
+    assert "injective_norm" in shown
+    assert "frobenius_norm: 100%" in shown
+    d3.trace_gradient(num_probes=8)
+    assert capsys.readouterr().err == ""

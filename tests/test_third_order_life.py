@@ -153,3 +153,15 @@ def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
     assert_close(third.contract(v, v) @ v, third.cubic_form(v), 0.0, 1e-4)  # float32
     assert hs.load(tmp_path / "stability.safetensors").sharpness == names["found"].sharpness
     assert names["top"].value <= names["D3"].frobenius_norm(num_pairs=64).interval[1]
+
+
+def test_the_hessian_is_shared():
+    objective = objective_of("perceptron", l2=0.3)
+    v = vectors(3, objective.n)
+    for engine in ("jets", "autograd", "auto"):
+        d3 = hs.third_order(objective, engine=engine)
+        assert_close(d3.hessian.rows(v), hs.hessian(objective, engine="autograd").rows(v), 0.0)
+        assert d3.hessian is d3.hessian
+        assert d3.hessian.products == 3
+        d3.contract(v, v)
+        assert d3.engine == ("autograd" if engine == "autograd" else "jets")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from hesscope.results.estimate import Status
+from hesscope.results.files import Description, register, write
 from hesscope.results.vector_estimate import VectorEstimate
+
+KIND = "eigenvalue_gradient"
+_NUMBERS = ("error", "eigenvalue", "gap", "residual", "slope")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +103,33 @@ class EigenvalueGradient:
         """
         return self.eigenvalue + float(self.value.double() @ step.double())
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a results file, beside ``path`` and then renamed; read it with ``hesscope.load``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; a file that was there before is intact.
+        """
+        description: Description = {"members": list(self.members), "contractions": self.contractions}
+        description |= {"method": self.method, "status": self.status.name}
+        numbers = torch.tensor([getattr(self, name) for name in _NUMBERS], dtype=torch.float64)
+        write(path, KIND, description, {"value": self.value, "numbers": numbers})
+
     def __str__(self) -> str:
         error = f"± {self.error:.2g}" if math.isfinite(self.error) else "(error unknown)"
         return f"eigenvalue {self.eigenvalue:.6g}, gradient of norm {self.norm:.6g} {error}: {self.method}"
+
+
+def _read(description: Description, tensors: dict[str, Tensor]) -> EigenvalueGradient:
+    return EigenvalueGradient(
+        value=tensors["value"],
+        **dict(zip(_NUMBERS, tensors["numbers"].tolist(), strict=True)),
+        members=tuple(description["members"]),
+        contractions=description["contractions"],
+        method=description["method"],
+        status=Status[description["status"]],
+    )
+
+
+register(KIND, _read)

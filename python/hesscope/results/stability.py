@@ -36,7 +36,8 @@ class CurvatureStability:
         The norm of its gradient: how fast the sharpness changes with distance, at most.
     distance
         How far one has to move along that gradient until the sharpness has doubled, as evaluations of the
-        sharpness bracket it; its interval ends at ``inf`` if it had not doubled where they ended.
+        sharpness bracket it; its interval ends at ``inf`` if it had not doubled where they ended, at the
+        length of the weights or before. A peak between two evaluations is not seen.
     predicted_distance
         The same to first order: ``sharpness / slope``.
     alpha

@@ -13,6 +13,7 @@ from hesscope.third_order.engines import Engines
 from hesscope.third_order.measures import ThirdOrderMeasures
 
 if TYPE_CHECKING:
+    from hesscope.operators import SymmetricOperator
     from hesscope.third_order.operator import HessianChange
 
 _REDUCTIONS = ("none", "sum")
@@ -70,7 +71,8 @@ class ThirdOrder(ThirdOrderMeasures):
 
     T is symmetric in its three arguments. Weights of batches and l2 count as in :func:`hessian` (l2 has
     no third derivative). Where a derivative does not exist (relu at 0, max-pool at a tie) it is that of
-    the selected branch: how often a kink is crossed nearby is not seen.
+    the selected branch: how often a kink is crossed nearby is not seen. A loss whose only nonlinear
+    operations are such kinks is refused.
 
     Attributes
     ----------
@@ -86,6 +88,11 @@ class ThirdOrder(ThirdOrderMeasures):
     def engine(self) -> str:
         """What computes the contractions: "jets" or "autograd"."""
         return self._engines.now.name
+
+    @property
+    def hessian(self) -> SymmetricOperator:
+        """The Hessian of the objective; it shares captures and memory with the contractions."""
+        return self._engines.hessian
 
     @property
     def contractions(self) -> int:
@@ -121,9 +128,11 @@ class ThirdOrder(ThirdOrderMeasures):
         Raises
         ------
         ValueError
-            If a shape or device does not fit, or the reduction is unknown.
+            If a shape or device does not fit, or the reduction is unknown; if the loss has kinks only.
         TypeError
             If a direction is no tensor or has another dtype.
+        RuntimeError
+            If an operation has no third derivative, or a custom function's is wrong.
         CaptureError
             With ``engine="jets"``, if an operator has no rule of this order, which the message names.
 
@@ -235,7 +244,7 @@ class ThirdOrder(ThirdOrderMeasures):
 
     def explain(self) -> str:
         """Say how contractions are computed: engine, captures, batches, memory, cost."""
-        return self._engines.now.explain()
+        return self._engines.explain()
 
     def _three(self, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
         if same(u, v) and same(v, w):

@@ -77,7 +77,9 @@ def find_doubling(
                 guess = found.vectors
                 return float(found.values[0])
 
-            known |= search(sharpness, start, predicted, max_evaluations)
+            squares = sum(float(p.detach().double().square().sum()) for p in objective.parameter_set.tensors)
+            reach = max(math.sqrt(squares), predicted)
+            known |= search(sharpness, start, predicted, max_evaluations, reach=reach)
     positions = sorted(known)
     low, high = bracket(known, _TWICE * start)
     return Doubling(
@@ -91,9 +93,17 @@ def find_doubling(
 
 
 def search(
-    sharpness: Callable[[float], float], start: float, first: float, evaluations: int
+    sharpness: Callable[[float], float],
+    start: float,
+    first: float,
+    evaluations: int,
+    *,
+    reach: float = math.inf,
 ) -> dict[float, float]:
-    """Evaluate until the first position known at which ``sharpness`` has doubled is bracketed."""
+    """Evaluate until the first position known at which ``sharpness`` has doubled is bracketed.
+
+    No farther than ``reach``: beyond the length of the weights nothing is nearby.
+    """
     known = {0.0: start}
     t = first
     for _ in range(evaluations):
@@ -104,7 +114,9 @@ def search(
         if math.isinf(high):
             risen = known[low] - start
             aim = low * start / risen if risen > 0 else math.inf
-            t = min(max(aim, _LEAST * low), _MOST * low)
+            if low >= reach:
+                break
+            t = min(max(aim, _LEAST * low), _MOST * low, reach)
         else:
             width = high - low
             aim = _interpolated(low, high, known, _TWICE * start)

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from hesscope.objective import Objective
 from hesscope.third_order.directions import same
+from hesscope.third_order.kinks import Kinks, find_kinks
 from hesscope.third_order.nested import NestedDerivatives
 
 if TYPE_CHECKING:
     from hesscope.curvature.jets.higher.engine import JetsDerivatives
+    from hesscope.curvature.planned import PlannedHessian
 
 
 class Engines:
@@ -32,22 +34,28 @@ class Engines:
     ----------
     contractions
         Contractions computed since creation, one per row.
+    hessian
+        The Hessian, from whose captures contractions are computed.
     """
 
     def __init__(self, objective: Objective, engine: str, memory_budget: int | None) -> None:
         self.objective = objective
         self.contractions = 0
         self._may_fall_back = engine == "auto"
+        self._kinks: Kinks | None = None
         self._memory_budget = memory_budget
         self.now: JetsDerivatives | NestedDerivatives
         if engine == "autograd":
             self.now = NestedDerivatives(objective, memory_budget=memory_budget)
+            self.hessian: PlannedHessian = self.now.hessian
         else:
             # importing fx takes half a second
             from hesscope.curvature.jets.engine import JetsHessian
             from hesscope.curvature.jets.higher.engine import JetsDerivatives
 
-            self.now = JetsDerivatives(JetsHessian(objective, memory_budget=memory_budget))
+            fallback = "autograd" if self._may_fall_back else None
+            jets = JetsHessian(objective, memory_budget=memory_budget, fallback=fallback)
+            self.now, self.hessian = JetsDerivatives(jets), jets
 
     def contract(self, u: Tensor, v: Tensor, *, summed: bool) -> Tensor:
         """Return ``T[u_k, v_k, .]`` as rows ``[K, n]``, or their sum as one row."""
@@ -81,6 +89,14 @@ class Engines:
             return (products * v).sum(1)
         return out[:, 0]
 
+    def explain(self) -> str:
+        """Say how contractions are computed, and what they do not see."""
+        text = self.now.explain()
+        if self._kinks is None or not self._kinks.names:
+            return text
+        kinks = ", ".join(self._kinks.names)
+        return f"{text}\nkinks: {kinks}: along the branches selected here; how they move is not in T"
+
     def _empty(self, *shape: int) -> Tensor:
         with torch.inference_mode(False):  # engines write in place, which inference tensors refuse
             return torch.empty(shape, dtype=self.objective.dtype, device=self.objective.device)
@@ -97,6 +113,9 @@ class Engines:
         if count == 0:
             out.zero_()
             return True
+        if self._kinks is None:
+            self._kinks = find_kinks(self.objective)
+        self._kinks.require_bend()
         if isinstance(self.now, NestedDerivatives):
             return False
         from hesscope.curvature.jets.capture import CaptureError

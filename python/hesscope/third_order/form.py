@@ -23,6 +23,11 @@ class TrilinearForm(ABC):
 
     @property
     @abstractmethod
+    def hessian(self) -> SymmetricOperator:
+        """The Hessian of the objective, which shares what is kept between calls."""
+
+    @property
+    @abstractmethod
     def contractions(self) -> int:
         """Contractions computed since creation, one per row."""
 

@@ -74,7 +74,9 @@ class SpectrumGradients(TrilinearForm):
             self, eigenpairs, index, cluster_tol=cluster_tol, norm_steps=norm_steps, seed=seed
         )
 
-    def trace_gradient(self, *, num_probes: int = 64, seed: int = 0) -> GradientEstimate:
+    def trace_gradient(
+        self, *, num_probes: int = 64, seed: int = 0, progress: bool = False
+    ) -> GradientEstimate:
         """Estimate the gradient of ``tr H``, the sum of ``T[e_i, e_i, .]``, from ``T[z, z, .]``.
 
         Parameters
@@ -83,6 +85,8 @@ class SpectrumGradients(TrilinearForm):
             Random signs z; from 8 on rounded up to a multiple of 8. n of them or more: exact, with units.
         seed
             Of the probes.
+        progress
+            Show a bar on stderr.
 
         Returns
         -------
@@ -109,7 +113,7 @@ class SpectrumGradients(TrilinearForm):
         ----------
         Hutchinson (1989); Dangel et al. (2025), arXiv:2505.13644: collapsed coefficients.
         """
-        return of_trace.trace_gradient(self, num_probes=num_probes, seed=seed)
+        return of_trace.trace_gradient(self, num_probes=num_probes, seed=seed, progress=progress)
 
     def spectral_sum_gradient(
         self,
@@ -120,6 +124,7 @@ class SpectrumGradients(TrilinearForm):
         num_probes: int = 32,
         num_steps: int = 40,
         seed: int = 0,
+        progress: bool = False,
     ) -> GradientEstimate:
         """Estimate the gradient of ``tr f(H + shift I)``: the mean of ``T[z, f'(H + shift I) z, .]``.
 
@@ -137,12 +142,14 @@ class SpectrumGradients(TrilinearForm):
             Products with H for each probe, at most n.
         seed
             Of the probes.
+        progress
+            Show a bar on stderr.
 
         Returns
         -------
         GradientEstimate
-            ``error`` adds, entry by entry, a t-interval over 8 groups of probes and ``quadrature``: what the
-            last quarter of the steps changed. ``status`` as in :meth:`trace_gradient`.
+            ``error`` adds, entry by entry, a t-interval over 8 groups of probes and ``quadrature``: what a
+            quarter fewer steps change in the first of them. ``status`` as in :meth:`trace_gradient`.
 
         Raises
         ------
@@ -153,13 +160,13 @@ class SpectrumGradients(TrilinearForm):
 
         Notes
         -----
-        Cost for each probe: ``num_steps`` products with H, and one contraction T[z, w, .] summed, 9/8 with
-        the one for the error. Memory: 4 times ``num_steps`` vectors.
+        Cost for each probe: ``num_steps`` products with H, and a contraction T[z, w, .] summed; an eighth
+        more for the error. Memory: 4 times ``num_steps`` vectors, or what :func:`hesscope.apply_function`
+        does without them.
 
         References
         ----------
-        Lewis (1996), SIAM J. Optim. 6, 164-177: d tr f(H) = tr f'(H) dH. Druskin and Knizhnerman (1989):
-        functions by Lanczos.
+        Lewis (1996), SIAM J. Optim. 6, 164-177: d tr f(H) = tr f'(H) dH.
         """
         return spectral_gradient.spectral_sum_gradient(
             self,
@@ -169,10 +176,17 @@ class SpectrumGradients(TrilinearForm):
             num_probes=num_probes,
             num_steps=num_steps,
             seed=seed,
+            progress=progress,
         )
 
     def logdet_gradient(
-        self, *, shift: float = 0.0, num_probes: int = 32, num_steps: int = 40, seed: int = 0
+        self,
+        *,
+        shift: float = 0.0,
+        num_probes: int = 32,
+        num_steps: int = 40,
+        seed: int = 0,
+        progress: bool = False,
     ) -> GradientEstimate:
         """Estimate the gradient of ``log det(H + shift I)`` of a positive definite ``H + shift I``.
 
@@ -181,7 +195,7 @@ class SpectrumGradients(TrilinearForm):
         shift
             Added to every eigenvalue; must exceed the most negative one's modulus. It is held fixed, as the
             ``l2`` of an objective is.
-        num_probes, num_steps, seed
+        num_probes, num_steps, seed, progress
             As in :meth:`spectral_sum_gradient`.
 
         Returns
@@ -201,5 +215,5 @@ class SpectrumGradients(TrilinearForm):
         Cost and memory: as :meth:`spectral_sum_gradient`.
         """
         return spectral_gradient.logdet_gradient(
-            self, shift=shift, num_probes=num_probes, num_steps=num_steps, seed=seed
+            self, shift=shift, num_probes=num_probes, num_steps=num_steps, seed=seed, progress=progress
         )

@@ -11,6 +11,7 @@ from hesscope import _checks, _ops
 from hesscope._ops.probes import ProbeKind
 from hesscope.curvature.fingerprint import fingerprint
 from hesscope.krylov.interrupt import deferred_interrupt
+from hesscope.krylov.progress import progress_bar
 from hesscope.results import Status
 from hesscope.third_order.form import TrilinearForm
 
@@ -28,17 +29,23 @@ class ProbeGroups:
         The third derivative.
     seed
         Of the probes.
+    progress
+        Show a bar.
 
     Attributes
     ----------
     status
         COMPLETE, or why the groups ended early.
+    stopped
+        Set by a sample that Ctrl-C cut off: it does not count.
     """
 
-    def __init__(self, where: str, third: TrilinearForm, seed: int) -> None:
+    def __init__(self, where: str, third: TrilinearForm, seed: int, *, progress: bool = False) -> None:
         self.where, self.third = where, third
         self.seed = _checks.integer(where, "seed", seed)
+        self.progress = bool(progress)
         self.status = Status.COMPLETE
+        self.stopped = False
         self._next = 0
 
     def probes(self, count: int, *, kind: ProbeKind = "rademacher") -> Tensor:
@@ -58,7 +65,8 @@ class ProbeGroups:
     def each(self, count: int, sample: Callable[[], Tensor]) -> Iterator[Tensor]:
         """Yield ``sample()`` so many times.
 
-        Ctrl-C, or a sample that is not finite, ends the sequence early and sets ``status``.
+        Ctrl-C, or a sample that is not finite, ends the sequence early and sets ``status``. A first sample
+        that Ctrl-C cuts off raises KeyboardInterrupt: there is nothing to return.
 
         Raises
         ------
@@ -68,9 +76,18 @@ class ProbeGroups:
             If weights, buffers or data change meanwhile.
         """
         before = fingerprint(self.third.objective)
-        with deferred_interrupt() as interruption:
+        with (
+            deferred_interrupt() as interruption,
+            progress_bar(self.where, count, shown=self.progress) as bar,
+        ):
             for number in range(count):
                 found = sample()
+                bar.update()
+                if self.stopped:
+                    if number == 0:
+                        raise KeyboardInterrupt
+                    self.status = Status.INTERRUPTED
+                    return
                 if fingerprint(self.third.objective) != before:
                     msg = (
                         f"{self.where}: objective must not change during a run, but its parameters, buffers "

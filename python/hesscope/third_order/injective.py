@@ -31,6 +31,7 @@ def injective_norm(
     frobenius: Estimate | None,
     num_pairs: int,
     seed: int,
+    progress: bool,
 ) -> InjectiveNorm:
     """Search for ``max T[x, x, x]``; see ``ThirdOrder.injective_norm``."""
     starts = _checks.integer(_WHERE, "num_starts", num_starts, least=0 if initial is not None else 1)
@@ -43,7 +44,7 @@ def injective_norm(
     if frobenius is not None and not isinstance(frobenius, Estimate):
         msg = f"{_WHERE}: frobenius must be what frobenius_norm returns, got {type(frobenius).__name__}"
         raise TypeError(msg)
-    groups = ProbeGroups(_WHERE, third, seed)
+    groups = ProbeGroups(_WHERE, third, seed, progress=progress)
     before = third.contractions
     x = groups.probes(starts, kind="gaussian")
     if initial is not None:
@@ -54,7 +55,7 @@ def injective_norm(
             groups.status = Status.CONVERGED
             break
     if frobenius is None and pairs:
-        frobenius = frobenius_norm(third, num_pairs=pairs, seed=groups.seed)
+        frobenius = frobenius_norm(third, num_pairs=pairs, seed=groups.seed, progress=progress)
     return climb.result(groups.status, frobenius, third.contractions - before)
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from hesscope import _checks
-from hesscope.curvature import hessian
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.results import Status
 from hesscope.results.lipschitz import LipschitzEstimate
@@ -31,7 +30,8 @@ def lipschitz(
     reach, aim = (_positive(name, value) for name, value in (("radius", radius), ("tol", tol)))
     count = _checks.integer(_WHERE, "num_segments", num_segments, least=1, below=2**31)
     positions = torch.linspace(0, reach, count + 1, dtype=torch.float64)
-    operator = hessian(objective)
+    operator = third.hessian
+    before = operator.products
     rates, errors, status = [], [], Status.CONVERGED
     with displaced(objective, direction) as displacement:
         for a, b in zip(positions[:-1].tolist(), positions[1:].tolist(), strict=True):
@@ -60,7 +60,7 @@ def lipschitz(
         rates[best],
         math.inf,
         (max(rates[best] - errors[best], 0.0), math.inf),
-        operator.products,
+        operator.products - before,
         f"largest |H(b) - H(a)| / |b - a| of {len(rates)} segments, each by Lanczos on the difference: a "
         "lower bound",
         status,

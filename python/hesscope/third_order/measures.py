@@ -17,7 +17,7 @@ from hesscope.third_order.projected import ProjectedTensor
 class ThirdOrderMeasures(SpectrumGradients):
     """A third derivative that is measured."""
 
-    def frobenius_norm(self, *, num_pairs: int = 256, seed: int = 0) -> Estimate:
+    def frobenius_norm(self, *, num_pairs: int = 256, seed: int = 0, progress: bool = False) -> Estimate:
         """Estimate ``|T|_F``, the root of the sum of all squared entries, from ``|T[u, v, .]|^2``.
 
         Parameters
@@ -26,6 +26,8 @@ class ThirdOrderMeasures(SpectrumGradients):
             Pairs of independent random signs (u, v).
         seed
             Of the pairs.
+        progress
+            Show a bar on stderr.
 
         Returns
         -------
@@ -49,7 +51,7 @@ class ThirdOrderMeasures(SpectrumGradients):
         ----------
         Efron and Tibshirani (1993), An Introduction to the Bootstrap, section 12.5.
         """
-        return norms.frobenius_norm(self, num_pairs=num_pairs, seed=seed)
+        return norms.frobenius_norm(self, num_pairs=num_pairs, seed=seed, progress=progress)
 
     def injective_norm(
         self,
@@ -61,6 +63,7 @@ class ThirdOrderMeasures(SpectrumGradients):
         frobenius: Estimate | None = None,
         num_pairs: int = 256,
         seed: int = 0,
+        progress: bool = False,
     ) -> InjectiveNorm:
         """Search for the injective norm of T, ``max T[x, x, x]`` over unit vectors: the largest slope of H.
 
@@ -84,6 +87,8 @@ class ThirdOrderMeasures(SpectrumGradients):
             For it; 0 for no upper bound.
         seed
             Of starts and pairs.
+        progress
+            Show a bar on stderr.
 
         Returns
         -------
@@ -116,6 +121,7 @@ class ThirdOrderMeasures(SpectrumGradients):
             frobenius=frobenius,
             num_pairs=num_pairs,
             seed=seed,
+            progress=progress,
         )
 
     def lipschitz(

@@ -11,6 +11,8 @@ from hesscope.curvature import AutogradHessian
 from hesscope.curvature.graph import build_graph
 from hesscope.curvature.merge import join
 from hesscope.objective import Objective
+from hesscope.objective.data import Batch
+from hesscope.third_order.custom_functions import custom_functions, require_derivatives
 from hesscope.third_order.elementary_norms import ElementaryNorms
 
 
@@ -23,22 +25,28 @@ class NestedDerivatives:
         What is differentiated.
     memory_budget
         Bytes for batches read from a DataLoader. Graphs are not kept: every call builds them.
+
+    Attributes
+    ----------
+    hessian
+        By double backward; it plans the batches.
     """
 
     name = "autograd"
 
     def __init__(self, objective: Objective, *, memory_budget: int | None = None) -> None:
         self.objective = objective
-        self._hessian = AutogradHessian(objective, memory_budget=memory_budget)
+        self.hessian = AutogradHessian(objective, memory_budget=memory_budget)
+        self._trusted = False  # whether custom functions were looked for, and checked
 
     @property
     def memory(self) -> int:
         """Bytes that batches read from a DataLoader occupy now."""
-        return self._hessian.memory
+        return self.hessian.memory
 
     def release(self) -> None:
         """Free the batches that are kept."""
-        self._hessian.release()
+        self.hessian.release()
 
     def explain(self) -> str:
         """Say how contractions are computed."""
@@ -56,14 +64,38 @@ class NestedDerivatives:
         self._add((vectors,), out)
 
     def _add(self, directions: Sequence[Tensor], out: Tensor) -> None:
+        found = self._sum(directions, out)
+        if found:
+            require_derivatives(self.objective, sorted(found), self._both)
+        self._trusted = True
+
+    def _both(self, z: Tensor) -> Tensor:
+        """Return ``H z`` and ``T[z, z, .]`` for one row."""
+        out = torch.empty(2, z.shape[1], dtype=z.dtype, device=z.device)
+        self._sum((z,), out[:1])
+        self._sum((z, z), out[1:])
+        return out
+
+    def _sum(self, directions: Sequence[Tensor], out: Tensor) -> set[str]:
+        """Add up all batches; return the custom functions that were met, as long as none is trusted."""
         out.zero_()
+        found: set[str] = set()
         directions = [d.detach().expand(len(out), -1) for d in directions]
         with torch.inference_mode(False), torch.enable_grad():
-            for group, batches in self._hessian._current_plan().walk():
+            for group, batches in self.hessian._current_plan().walk():
+                batch, index = join(self.objective, batches), group.entries[0].index
                 with ElementaryNorms():
-                    graph = build_graph(self.objective, join(self.objective, batches), group.entries[0].index)
+                    graph = build_graph(self.objective, batch, index)
+                    if not self._trusted:
+                        found.update(custom_functions([self._loss(batch, index), *graph.gradients]))
                 for target, *row in zip(out, *directions, strict=True):
                     self._add_row(graph.gradients, row, target, group.scale)
+        return found
+
+    def _loss(self, batch: Batch, index: int) -> Tensor:
+        """Return a loss with its graph: a function whose backward is cut off is in no gradient's."""
+        with self.objective.evaluating(index):
+            return self.objective.batch_loss(batch, index)
 
     def _add_row(
         self, gradients: Sequence[Tensor | None], row: list[Tensor], target: Tensor, scale: float

@@ -19,10 +19,10 @@ _BATCH = 8
 _RESAMPLES, _AT_ONCE = 2000, 250
 
 
-def frobenius_norm(third: TrilinearForm, *, num_pairs: int, seed: int) -> Estimate:
+def frobenius_norm(third: TrilinearForm, *, num_pairs: int, seed: int, progress: bool = False) -> Estimate:
     """Estimate ``|T|_F`` from ``|T[u, v, .]|^2``; see ``ThirdOrder.frobenius_norm``."""
     count = _checks.integer(_WHERE, "num_pairs", num_pairs, least=1, below=2**30)
-    groups = ProbeGroups(_WHERE, third, seed)
+    groups = ProbeGroups(_WHERE, third, seed, progress=progress)
     before = third.contractions
 
     def sample() -> Tensor:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from hesscope import _checks
-from hesscope.curvature import hessian
+from hesscope.krylov.apply_function import apply_function
+from hesscope.results import FunctionProduct, Status
 from hesscope.results.gradient import GradientEstimate
 from hesscope.spectrum.sampler import ROUNDINGS, finite
 from hesscope.spectrum.sampling import student
 from hesscope.third_order.form import TrilinearForm
 from hesscope.third_order.groups import ProbeGroups, Running, group_size
-from hesscope.third_order.matrix_function import FunctionRows, function_rows
 
 Function = Callable[[Tensor], Tensor]
-Check = Callable[[FunctionRows], None]
-_AT_ONCE = 4  # probes whose Lanczos vectors are kept at a time
+_AT_ONCE = 4  # probes whose Lanczos vectors are kept at a time, where there is room
 
 
 def spectral_sum_gradient(
@@ -31,6 +31,7 @@ def spectral_sum_gradient(
     num_probes: int,
     num_steps: int,
     seed: int,
+    progress: bool,
 ) -> GradientEstimate:
     """Estimate the gradient of ``tr f(H + shift I)``; see ``ThirdOrder.spectral_sum_gradient``."""
     where = "spectral_sum_gradient"
@@ -40,31 +41,29 @@ def spectral_sum_gradient(
             raise TypeError(msg)
     moved = finite(where, "shift", shift)
     slope = _checked(where, _differentiated(where, f) if derivative is None else derivative, moved)
-    return _sampled(where, third, slope, num_probes, num_steps, seed)
+    return _sampled(where, third, slope, num_probes, num_steps, seed, progress=progress)
 
 
 def logdet_gradient(
-    third: TrilinearForm, *, shift: float, num_probes: int, num_steps: int, seed: int
+    third: TrilinearForm, *, shift: float, num_probes: int, num_steps: int, seed: int, progress: bool
 ) -> GradientEstimate:
     """Estimate the gradient of ``log det(H + shift I)``; see ``ThirdOrder.logdet_gradient``."""
     where = "logdet_gradient"
     moved = finite(where, "shift", shift)
 
-    def definite(found: FunctionRows) -> None:
-        lowest = float(found.nodes.min()) + moved
-        if lowest <= ROUNDINGS * found.rounding:
-            what = "zero to rounding" if lowest >= -ROUNDINGS * found.rounding else "negative"
+    def inverse(x: Tensor) -> Tensor:
+        lowest = float(x.min()) + moved
+        rounding = 4 * torch.finfo(third.objective.dtype).eps * float(x.abs().max())
+        if lowest <= ROUNDINGS * rounding:
+            what = "zero to rounding" if lowest >= -ROUNDINGS * rounding else "negative"
             msg = (
                 f"{where}: H + shift I must be positive definite, but has the Ritz value {lowest:.6g}, "
                 f"{what}. Pass a shift above {moved - lowest:.6g}"
             )
             raise ValueError(msg)
-
-    def inverse(x: Tensor) -> Tensor:
-        # Before the check, which sees the nodes: what is infinite here is refused there.
         return 1 / (x + moved)
 
-    return _sampled(where, third, inverse, num_probes, num_steps, seed, definite)
+    return _sampled(where, third, inverse, num_probes, num_steps, seed, progress=progress)
 
 
 def _sampled(
@@ -74,30 +73,39 @@ def _sampled(
     num_probes: int,
     num_steps: int,
     seed: int,
-    check: Check | None = None,
+    *,
+    progress: bool,
 ) -> GradientEstimate:
     """Average ``T[z, f'(H) z, .]`` over groups of probes."""
     count = _checks.integer(where, "num_probes", num_probes, least=1, below=2**31)
     steps = _checks.integer(where, "num_steps", num_steps, least=1, below=2**31)
-    groups = ProbeGroups(where, third, seed)
+    groups = ProbeGroups(where, third, seed, progress=progress)
     number, size = group_size(count)
-    operator = hessian(third.objective)
-    before = third.contractions
+    operator, before = third.hessian, third.contractions
+    products = operator.products
     left: list[Tensor] = []
+
+    def applied(z: Tensor, count: int) -> FunctionProduct:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "apply_function: ", RuntimeWarning)  # the status says it
+            found = apply_function(operator, slope, z, num_steps=count)
+        groups.stopped |= found.status is Status.INTERRUPTED
+        if found.status is Status.NONFINITE_OPERATOR:
+            found.x.fill_(torch.nan)
+        return found
 
     def sample() -> Tensor:
         total = torch.zeros(third.objective.n, dtype=torch.float64, device=third.objective.device)
-        remainder = torch.zeros_like(total)
+        change = torch.zeros_like(total)
         for first in range(0, size, _AT_ONCE):
             z = groups.probes(min(_AT_ONCE, size - first))
-            found = function_rows(operator, slope, z, num_steps=steps)
-            if check is not None:
-                check(found)
-            total += third.contract(z, found.value, reduction="sum")
-            if not left:
-                remainder += third.contract(z, found.change, reduction="sum")
+            found = applied(z, steps)
+            total += third.contract(z, found.x, reduction="sum")
+            if not left and found.status is not Status.INVARIANT_SUBSPACE:
+                shorter = applied(z, max(found.nodes.shape[1] * 3 // 4, 1))
+                change += third.contract(z, found.x - shorter.x, reduction="sum")
         if not left:
-            left.append(remainder.abs() / size)
+            left.append(change.abs() / size)
         return total / size
 
     found = Running(torch.empty(third.objective.n, device=third.objective.device))
@@ -105,13 +113,13 @@ def _sampled(
         found.add(group)
     words = (
         f"mean of T[z, f'(H) z, .] over random signs, f'(H) z by {min(steps, third.objective.n)} steps of "
-        f"Lanczos; t-interval of each entry over {found.count} groups of {size}, and what the last quarter "
-        "of the steps changed in the first"
+        f"Lanczos; t-interval of each entry over {found.count} groups of {size}, and what a quarter "
+        "fewer steps change in the first"
     )
     return GradientEstimate(
         found.mean,
         found.half_width(student) + left[0],
-        operator.products,
+        operator.products - products,
         words,
         groups.status,
         contractions=third.contractions - before,

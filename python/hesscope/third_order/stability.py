@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 
 from hesscope import _checks
-from hesscope.curvature import hessian
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.objective import Objective
 from hesscope.results import Eigenpairs, Estimate, Status
@@ -98,7 +97,7 @@ def curvature_stability(
     third = third_order(objective, engine=engine, memory_budget=memory_budget)
     count = min(_checks.integer(_WHERE, "k", k, least=2), objective.n)
     evaluations = _checks.integer(_WHERE, "max_evaluations", max_evaluations)
-    operator = hessian(objective)
+    operator = third.hessian
     pairs = eigenpairs(operator, count, tol=tol, seed=seed, progress=progress)
     if not float(pairs.values[0]) > 0:
         msg = (

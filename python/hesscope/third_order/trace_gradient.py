@@ -15,10 +15,12 @@ _WHERE = "trace_gradient"
 _ROUNDINGS = 16
 
 
-def trace_gradient(third: TrilinearForm, *, num_probes: int, seed: int) -> GradientEstimate:
+def trace_gradient(
+    third: TrilinearForm, *, num_probes: int, seed: int, progress: bool = False
+) -> GradientEstimate:
     """Estimate ``sum_i T[e_i, e_i, .]``; see ``ThirdOrder.trace_gradient``."""
     count = _checks.integer(_WHERE, "num_probes", num_probes, least=1, below=2**31)
-    groups = ProbeGroups(_WHERE, third, seed)
+    groups = ProbeGroups(_WHERE, third, seed, progress=progress)
     before = third.contractions
     if third.objective.n <= count:
         return _exact(third, groups)
