@@ -138,8 +138,11 @@ def measure(case: str, k: int, tol: float, repeats: int) -> dict[str, Any]:
         pairs["hessian-eigenthings"] = eigenthings(model, batch, k, steps)
         rows["hessian-eigenthings"] = {"products": steps}
     if importlib.util.find_spec("curvlinops") is not None:
-        jobs["curvlinops"] = functools.partial(curvlinops, model, batch, k, tol)
-        pairs["curvlinops"] = curvlinops(model, batch, k, tol)
+        try:
+            pairs["curvlinops"] = curvlinops(model, batch, k, tol)
+            jobs["curvlinops"] = functools.partial(curvlinops, model, batch, k, tol)
+        except RuntimeError as error:  # 3.0.1 takes no batch norm in training mode
+            print(f"{case}: curvlinops cannot do it: {str(error).split('.', maxsplit=1)[0]}")
     if rows["hesscope"]["residual"] > tol:
         msg = f"{case}: hesscope's residuals reach {rows['hesscope']['residual']:.1e} of a value"
         raise SystemExit(msg)
