@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import hesscope as hs
 from harness import arguments, interleaved, median_ratio, record
@@ -53,6 +54,7 @@ def primme(operator: Any, k: int, tol: float) -> Pairs:
     return descending(*primme_eigsh(operator, k, which="LA", tol=tol))
 
 
+@sdpa_kernel(SDPBackend.MATH)  # fused attention has no second derivative for them to use
 def eigenthings(model: nn.Module, batch: Batch, k: int, steps: int) -> Pairs:
     from hessian_eigenthings.algorithms.lanczos import lanczos
     from hessian_eigenthings.operators.hessian import HessianOperator
@@ -64,6 +66,7 @@ def eigenthings(model: nn.Module, batch: Batch, k: int, steps: int) -> Pairs:
     return values[order], (vectors if vectors.shape[0] == len(values) else vectors.T)[order]
 
 
+@sdpa_kernel(SDPBackend.MATH)
 def curvlinops(model: nn.Module, batch: Batch, k: int, tol: float) -> Pairs:
     from curvlinops import HessianLinearOperator
 
