@@ -20,7 +20,18 @@ FORMULAS = {
     ),
     "silu": lambda x: x / (1 + mpmath.exp(-x)),
     "softplus": lambda x: mpmath.log(1 + mpmath.exp(x)),
+    "elu": lambda x: x if x > 0 else mpmath.expm1(x),
+    "exp": mpmath.exp,
+    "log": mpmath.log,
+    "erf": mpmath.erf,
+    "sin": mpmath.sin,
+    "cos": mpmath.cos,
+    "sqrt": mpmath.sqrt,
+    "rsqrt": lambda x: 1 / mpmath.sqrt(x),
+    "reciprocal": lambda x: 1 / x,
+    "square": lambda x: x * x,
 }
+POSITIVE = {"log", "sqrt", "rsqrt", "reciprocal"}
 IN_TORCH = {
     "identity": lambda x: x,
     "relu": F.relu,
@@ -30,17 +41,30 @@ IN_TORCH = {
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "silu": F.silu,
     "softplus": lambda x: F.softplus(x, threshold=1e9),
+    "elu": F.elu,
+    "exp": torch.exp,
+    "log": torch.log,
+    "erf": torch.erf,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "reciprocal": torch.reciprocal,
+    "square": torch.square,
 }
 POINTS = [-9.0, -3.5, -1.0, -0.3, -1e-3, 0.0, 1e-9, 0.2, 0.7, 1.9, 4.0, 8.5]
 
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_derivatives_are_those_of_the_formula(name, backend, device):
-    x = torch.tensor([POINTS], dtype=torch.float64, device=device)
+    points = [at for at in POINTS if at > 1e-6] if name in POSITIVE else POINTS
+    if name == "elu":  # one-sided where its second derivative jumps
+        points = [at for at in points if at != 0]
+    x = torch.tensor([points], dtype=torch.float64, device=device)
     got = _ops.activation_derivatives(name, x, backend=backend).cpu()[:, 0]
     with mpmath.workdps(60):
         want = torch.tensor(
-            [[float(mpmath.diff(FORMULAS[name], mpmath.mpf(at), d)) for at in POINTS] for d in range(4)],
+            [[float(mpmath.diff(FORMULAS[name], mpmath.mpf(at), d)) for at in points] for d in range(4)],
             dtype=torch.float64,
         )
     # Terms of up to x^4 times the largest derivative, a few roundings each; no cancellation below that.
@@ -51,7 +75,8 @@ def test_derivatives_are_those_of_the_formula(name, backend, device):
 @pytest.mark.parametrize("name", IN_TORCH)
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
 def test_values_are_torchs_and_orders_agree(name, order, dtype, backend, device, rng):
-    x = torch.randn(5, 40, generator=rng, dtype=torch.float64).to(device=device, dtype=dtype)[:, :37]
+    x = torch.randn(5, 40, generator=rng, dtype=torch.float64)
+    x = (x.abs() if name in POSITIVE else x).to(device=device, dtype=dtype)[:, :37]
     got = _ops.activation_derivatives(name, x, order=order, backend=backend)
     assert got.shape == (order + 1, 5, 37)
     assert torch.equal(got, _ops.activation_derivatives(name, x, backend=backend)[: order + 1])

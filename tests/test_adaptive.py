@@ -139,6 +139,20 @@ def test_deflation_and_the_sketch_save_products():
     assert hs.trace(prescribed_spectrum(FLAT[:16]), tol=0.01).error == 0  # fewer rows than products
 
 
+def test_a_sketch_is_made_only_where_a_first_look_is_not_enough():
+    """8 products for tr|H|, 8 samples; then 16 for the sketch, and at least 8 fresh samples."""
+    easy = hs.trace(prescribed_spectrum(torch.linspace(-1, 1.3, 2**12, dtype=torch.float64)), tol=0.05)
+    assert easy.products == 16
+    assert "sketch" not in easy.method
+    hard = hs.trace(prescribed_spectrum(outliers(1024)), tol=0.05, products=1000)
+    assert hard.products >= 40
+    assert "8 directions measured" in hard.method
+    assert easy.status is hard.status is Status.CONVERGED
+    few = hs.trace(prescribed_spectrum(outliers(1024)), tol=1e-3, products=36)
+    assert few.products == 36
+    assert "sketch" not in few.method
+
+
 def test_products_that_run_out_and_nan_between_looks():
     h = prescribed_spectrum(FLAT)
     got = hs.trace(h, method="rademacher", tol=1e-6, products=40)
@@ -161,7 +175,7 @@ def test_products_that_run_out_and_nan_between_looks():
     [
         ({"tol": 0.0}, "trace: tol must be positive, got 0"),
         ({"tol": 0.1, "method": "xtrace"}, "trace: tol must be None for method='xtrace'"),
-        ({"tol": 0.1, "products": 10}, "trace: products must be at least 32 with tol, got 10"),
+        ({"tol": 0.1, "products": 10}, "trace: products must be at least 16 with tol, got 10"),
     ],
 )
 def test_bad_tolerances_are_named(options, message):

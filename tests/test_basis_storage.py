@@ -50,6 +50,21 @@ def test_a_far_basis_gives_the_bits_of_one_in_memory(storage, mode, dtype):
     assert near.basis.startswith(str(dtype).removeprefix("torch."))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", ["host", "disk"])
+def test_a_far_basis_gives_the_bits_of_one_in_memory_at_a_million(storage):
+    """Chunks and strips of their real size: 4 rows, or 140,000 columns of 30."""
+    n = 2**20
+    h = prescribed_spectrum(spectrum(n), dtype=torch.float32)
+    options = {"num_probes": 1, "num_steps": 30, "reorthogonalize": "full"}
+    near, far = hs.spectral_density(h, **options), hs.spectral_density(h, basis=storage, **options)
+    assert torch.equal(near.alpha, far.alpha)
+    assert torch.equal(near.beta, far.beta)
+    pairs, again = hs.eigenpairs(h, 3), hs.eigenpairs(h, 3, basis=storage)
+    assert torch.equal(pairs.values, again.values)
+    assert torch.equal(pairs.vectors, again.vectors)
+
+
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("kind", [HostRows, DiskRows])
 @pytest.mark.usefixtures("small_chunks")
@@ -110,6 +125,18 @@ def test_a_basis_in_bfloat16_keeps_the_recurrence_in_float32():
     assert coarse.memory_bytes <= 0.55 * fine.memory_bytes
 
 
+@pytest.mark.parametrize("n", [1, 100, 2**14, 99_999, 2**20, 10**6])
+@pytest.mark.parametrize("storage", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_long_rows_begin_at_odd_multiples_of_512_bytes(n, storage):
+    rows = MemoryRows(2, 3, n, storage=storage, dtype=torch.float32, device=torch.device("cpu"))
+    pitch = rows.tensor.stride(1) * storage.itemsize
+    assert rows.tensor.shape == (2, 3, n)
+    assert 0 <= pitch - n * storage.itemsize <= 1024 + 32 * storage.itemsize
+    assert pitch % 32 == 0
+    if n >= 2**14:
+        assert pitch % 1024 == 512
+
+
 class TestPlan:
     def test_takes_the_first_that_fits(self, monkeypatch):
         n, m = 200_000, 100
@@ -117,14 +144,16 @@ class TestPlan:
         monkeypatch.setattr(memory, "available", lambda _: 10**12)
         plan = lambda budget, n=n: hs.plan_basis(n, m, memory_budget=budget)  # noqa: E731
         assert plan(None).storage == "float32"
-        assert plan(103 * row).storage == "float32"
-        assert plan(103 * row - 1).storage == "bfloat16"
-        assert plan(53 * row).storage == "bfloat16"
-        away = plan(53 * row - 1)
+        # Three working vectors; rows of the basis begin at odd multiples of 512 bytes.
+        fine, coarse = 3 * row + m * (row + 256), 3 * row + m * (row // 2 + 896)
+        assert plan(fine).storage == "float32"
+        assert plan(fine - 1).storage == "bfloat16"
+        assert plan(coarse).storage == "bfloat16"
+        away = plan(coarse - 1)
         assert away.storage == "disk"
         assert away.disk_bytes == m * row
         assert "bfloat16 needs" in away.reason
-        assert plan(103 * 50_000 * 4 - 1, 50_000).storage == "disk"  # too short for bfloat16
+        assert plan(103 * 50_000 * 4, 50_000).storage == "disk"  # too short for bfloat16
 
     def test_goes_to_the_host_before_the_disk_where_the_operator_is_elsewhere(self, monkeypatch):
         monkeypatch.setattr(memory, "available", lambda device: 10**8 if device.type == "cuda" else 10**12)

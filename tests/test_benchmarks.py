@@ -19,15 +19,22 @@ from hesscope import _ops
 pytestmark = pytest.mark.slow
 
 FAMILIES = [
+    "activation",
     "contract3",
     "density",
+    "factor_sum",
+    "extend_basis",
     "gemm",
     "gram",
     "hadamard",
     "hvp",
     "lanczos",
+    "norm_jet",
     "orthogonalize",
+    "pointwise_jet",
     "probes",
+    "product_sum",
+    "softmax_jet",
     "sparse",
     "third_order",
     "tridiagonal",
@@ -102,6 +109,40 @@ def test_a_timed_run_says_where_it_ran_and_how_fast(run, tmp_path):
     assert case["bytes"] == 7 * 8 * 65536 * 4
     assert case["gb_per_s"] == pytest.approx(case["bytes"] / case["median_s"] * 1e-9)
     assert case["percent_of_copy"] == pytest.approx(100 * case["gb_per_s"] / case["copy_gb_per_s"])
+
+
+def test_a_network_is_timed_beside_its_gradient_and_gemm(run, tmp_path):
+    path = tmp_path / "out.json"
+    network = ["--widths", "16-24-5", "--rows", 7, "--vectors", 3, "--activation", "gelu"]
+    done = run("hvp", *network, "--min-time", 0.02, "--threads", 1, "--json", path)
+    assert done.returncode == 0, done.stderr
+    cases = {case["op"]: case for case in json.loads(path.read_text())["cases"]}
+    assert list(cases) == ["gradient", "products", "quadratic"]
+    first, second = 2 * 7 * 16 * 24, 2 * 7 * 24 * 5  # operations of one product with each layer's weights
+    assert cases["gradient"]["flops"] == 2 * first + 3 * second
+    products = cases["products"]
+    assert products["flops"] == 3 * (2 * first + 6 * second)
+    assert products["us_a_direction"] == pytest.approx(1e6 * products["median_s"] / 3)
+    ratio = products["median_s"] / 3 / cases["gradient"]["median_s"]
+    assert products["gradients_a_direction"] == pytest.approx(ratio)
+    share = products["gflop_per_s"] / products["gemm_gflop_per_s"]
+    assert products["percent_of_gemm"] == pytest.approx(100 * share)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--widths", "5"], "--widths must be at least IN-OUT, got 5"),
+        (["--widths", "5-0-3"], "--widths must be a whole number, at least 1"),
+        (["--vectors", "0"], "--vectors must be a whole number, at least 1"),
+        (["--activation", "swish"], "the activation must be one of identity, relu"),
+        (["--loss", "hinge"], "--loss must be cross_entropy or squared_error, got hinge"),
+    ],
+)
+def test_a_network_that_is_none_is_refused(arguments, message, run):
+    done = run("third_order", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
 def test_slq_on_a_prescribed_spectrum_reports_the_truth_beside_the_estimate(slq):

@@ -159,3 +159,47 @@ def test_a_backward_that_autograd_cannot_differentiate_is_captured_or_refused(dt
         pytest.raises(RuntimeError, match=r"second derivative, got Square.*engine='finite_difference'"),
     ):
         hs.hessian(opaque).rows(v)
+
+
+class Wavy(torch.autograd.Function):
+    """2 x sin(x), in two steps."""
+
+    @staticmethod
+    def forward(ctx, x):
+        twice = x * 2
+        ctx.save_for_backward(x)
+        return twice * x.sin()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * 2 * (x.sin() + x * x.cos())
+
+
+class Rounded(torch.autograd.Function):
+    """Rounding that passes gradients on: its derivative is not that of what it computes."""
+
+    @staticmethod
+    def forward(ctx, x):  # noqa: ARG004
+        return x.round()
+
+    @staticmethod
+    def backward(ctx, gradient):  # noqa: ARG004
+        return gradient
+
+
+def test_custom_functions_are_captured_where_their_backward_is_their_derivative():
+    v = vectors(2, 43)
+    for function in (
+        Wavy.apply,
+        lambda z: z * Wavy.apply(z.detach()),
+        lambda z: z + z * torch.no_grad()(Wavy.apply)(z),
+    ):
+        objective = problem(lambda m, b, f=function: F.cross_entropy(f(m(b[0])), b[1]))
+        h = hs.hessian(objective)
+        assert close(h.rows(v), hs.hessian(objective, engine="autograd").rows(v))
+        assert h.engine == "jets"
+    through = problem(lambda m, b: F.cross_entropy(Rounded.apply(3 * m(b[0])), b[1]))
+    with pytest.warns(UserWarning, match="differs from double backward"):
+        got = hs.hessian(through).rows(v)
+    assert close(got, hs.hessian(through, engine="autograd").rows(v))

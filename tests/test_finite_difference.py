@@ -215,3 +215,33 @@ def test_krylov_methods_take_it():
     rho = hs.spectral_density(h, num_probes=2, num_steps=10)
     expected = hs.spectral_density(truth, num_probes=2, num_steps=10)
     assert_close(rho.nodes, expected.nodes, 1e-5)
+
+
+def test_small_batches_are_merged_where_the_model_has_no_second_derivative():
+    data = [(X[i : i + 3], LABELS[i : i + 3]) for i in range(0, len(X), 3)]
+    model, same = mlp(), mlp()
+    same.load_state_dict(model.state_dict())
+
+    class Opaque(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x):
+            return Square.apply(self.inner(x))
+
+    class Plain(Opaque):
+        def forward(self, x):
+            return self.inner(x) ** 2
+
+    objective = hs.Objective(Opaque(), F.cross_entropy, data)
+    v = vectors(2, objective.n)
+    expected = hs.hessian(hs.Objective(Plain(), F.cross_entropy, data), engine="autograd").rows(v)
+    h = hs.hessian(objective, engine="finite_difference")
+    assert_close(h.rows(v), expected, BOUND[torch.float64])
+    assert len(h._plan.groups) == 1
+    assert "merged into 1" in h.explain()
+    alone = hs.hessian(objective, engine="finite_difference", memory_budget=0)
+    assert_close(alone.rows(v), expected, BOUND[torch.float64])
+    assert "beyond memory_budget" in alone.explain()
+    assert_close(hs.hessian(objective).rows(v), expected)  # captured, and merged without a graph

@@ -1,4 +1,4 @@
-"""pointwise_jet in the jets engine: third order with and without it."""
+"""The core's kernels above first order: the same contractions with and without them."""
 
 from __future__ import annotations
 
@@ -7,86 +7,80 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import hesscope as hs
 from hesscope import _ops
-from hesscope.curvature.jets.higher import fused
+from hesscope.curvature.jets.higher import kernels
 from hesscope.objective import Objective
-from third_order_cases import assert_third_order
+from hesscope.third_order import third_order
 
-ACTIVATIONS = {
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "silu": F.silu,
-    "softplus": F.softplus,
-    "elu": F.elu,
-    "log_sigmoid": F.logsigmoid,
-    "exp": lambda x: torch.exp(0.3 * x),
-    "erf": torch.erf,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "log": lambda x: torch.log(x * x + 1),
-    "rsqrt": lambda x: torch.rsqrt(x * x + 1),
-    "reciprocal": lambda x: torch.reciprocal(x * x + 1),
-    "square": torch.square,
-    "relu": F.relu,
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = nn.Linear(6, 24), nn.Linear(32, 3)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, -1)
+        return self.out(((q @ k.mT).softmax(-1) @ v).flatten(1))
+
+
+def normed(norm):
+    """A norm of something that has coefficients of every order."""
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 20), norm, nn.GELU(), nn.Linear(20, 40))
+
+
+CASES = {
+    "layer norm": lambda: normed(nn.LayerNorm(20)),
+    "rms norm": lambda: normed(nn.RMSNorm(20)),
+    "batch norm": lambda: nn.Sequential(
+        nn.Conv2d(2, 3, 1), nn.Tanh(), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 40)
+    ),
+    "attention": Attention,
+}
+SHAPES_OF_X = {"batch norm": (5, 2, 6, 6), "attention": (5, 4, 6)}
+KERNELS = ("norm_jet", "norm_jet_backward", "softmax_jet", "softmax_jet_backward")
+SERVED = {
+    "layer norm": {"norm_jet", "norm_jet_backward", "softmax_jet"},
+    "rms norm": {"norm_jet", "norm_jet_backward", "softmax_jet"},
+    "batch norm": {"norm_jet", "softmax_jet"},
+    "attention": {"softmax_jet", "softmax_jet_backward"},
 }
 
 
-class Network(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-        self.first, self.second, self.third = nn.Linear(3, 6), nn.Linear(6, 6), nn.Linear(6, 2)
-
-    def forward(self, x):
-        return self.third(self.function(self.second(self.function(self.first(x)))))
-
-
-def problem(name):
+def problem(case, dtype):
     torch.manual_seed(0)
-    model = Network(ACTIVATIONS[name]).double()
-    batch = (torch.randn(4, 3, dtype=torch.float64), torch.randint(0, 2, (4,)))
-    return Objective(model, lambda m, b: F.cross_entropy(m(b[0]), b[1]), batch)
+    model = CASES[case]().to(dtype)
+    x = torch.randn(SHAPES_OF_X.get(case, (5, 6)), dtype=dtype)
+    return Objective(model, lambda m, b: F.cross_entropy(m(b[0]), b[1]), (x, torch.randint(0, 3, (5,))))
 
 
-@pytest.fixture
-def calls(monkeypatch):
-    """Let the kernel serve tensors of any size, and count its calls."""
-    counts = {True: 0, False: 0}  # with a product and without
-    function = _ops.pointwise_jet
-
-    def counted(taylor, x, g_value=None, *args, **options):
-        counts[g_value is not None] += 1
-        return function(taylor, x, g_value, *args, **options)
-
-    monkeypatch.setattr(_ops, "pointwise_jet", counted)
-    monkeypatch.setattr(fused, "_LEAST", 0)
-    return counts
+def results(objective, k):
+    third = third_order(objective, engine="jets")
+    u = torch.randn(k, objective.n, dtype=objective.dtype, generator=torch.Generator().manual_seed(2))
+    return [third.contract(u, u), third.cubic_form(u), third.contract(u, u, reduction="sum")]
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_third_order_is_that_of_nested_autograd(name, calls):
-    assert_third_order(problem(name))
-    assert calls[False] > 0
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("case", CASES)
+def test_contractions_are_the_same_with_kernels(case, k, monkeypatch):
+    objective = problem(case, torch.float64)
+    expected = results(objective, k)  # of torch: all tensors are small
+    counts = dict.fromkeys(KERNELS, 0)
 
+    def counted(name):
+        function = getattr(_ops, name)
 
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "gelu", "gelu_tanh", "silu", "softplus", "elu"])
-def test_the_backward_of_an_activation_is_one_call(name, calls):
-    objective = problem(name)
-    u, v = torch.randn(2, 3, objective.n, dtype=torch.float64)
-    d3 = hs.third_order(objective, engine="jets")
-    for first, second in ((u, u), (u, v)):
-        d3.contract(first, second)
-        calls.update({True: 0, False: 0})
-        d3.contract(first, second)
-        assert calls[True] == 2, calls
+        def call(*args, **kwargs):
+            counts[name] += 1
+            return function(*args, **kwargs)
 
+        return call
 
-def test_small_tensors_stay_in_torch(calls, monkeypatch):
-    monkeypatch.setattr(fused, "_LEAST", 1 << 30)
-    objective = problem("gelu")
-    u = torch.randn(2, objective.n, dtype=torch.float64)
-    hs.third_order(objective, engine="jets").contract(u, u)
-    assert calls == {True: 0, False: 0}
+    for name in KERNELS:
+        monkeypatch.setattr(_ops, name, counted(name))
+    for limit in ("LEAST_NORM", "LEAST_SOFTMAX"):
+        monkeypatch.setattr(kernels, limit, 0)
+    monkeypatch.setattr("hesscope.curvature.jets.kernels._LEAST_SOFTMAX_ROW", 1)
+    got = results(objective, k)
+    for first, second in zip(got, expected, strict=True):
+        assert (first - second).norm() <= 1e-12 * second.norm()
+    assert {name for name, count in counts.items() if count} >= SERVED[case]

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import hesscope as hs
-from hesscope.curvature.jets.footprint import Allocations
+from hesscope.curvature.allocations import Allocations
 from jets_cases import RELATIVE, vectors
 from memory_cases import peak_bytes
 
@@ -238,6 +238,54 @@ def _graph_tensors(step):
     pulled = step.args[0] if hasattr(step, "args") and step.args else ()
     tensors = pulled if isinstance(pulled, tuple) else ()
     return [t for t in tensors if isinstance(t, torch.Tensor) and t.grad_fn is not None]
+
+
+def test_what_it_says_is_what_there_is():
+    objective = problem("perceptron")
+    asked = hs.hessian(objective, engine="jets")
+    assert "why: engine='jets' was asked for" in asked.explain()
+    h = hs.hessian(objective)
+    assert "nothing is captured yet" in h.explain()
+    v = rows(8, objective.n)
+    h.rows(v[:1])
+    text = h.explain()
+    for piece in (
+        "engine: jets",
+        "why: engine='auto' takes it",
+        "captured: 1 in",
+        "of those that depend on the vectors",
+        "batches: 1, there is one batch",
+        "values: 1 of 1 batches kept",
+        f"{h.memory / 2**20:.1f} MiB held",
+        f"{h.predicted_memory() / 2**20:.1f} MiB with one vector",
+        f"{h.predicted_memory(8) / 2**20:.1f} MiB with 8",
+        "cost of a product: about 2 gradients, 3 where values are not kept",
+    ):
+        assert piece in text
+    # Three matrix products a layer in a gradient, each of them two in a product, for both factors move;
+    # the input of the first layer is constant and has no gradient.
+    sizes = 40 * 64, 64 * 64, 64 * 10
+    gradient = 2 * 256 * (2 * sizes[0] + 3 * sum(sizes[1:]))
+    product = 2 * 256 * (2 * sizes[0] + 6 * sum(sizes[1:]))
+    (program,) = h._programs.values()
+    assert program.footprint.gradient_flops == gradient
+    assert program.footprint.product_flops == product
+    assert f"{product / gradient:.1f} times those of a gradient" in text
+    whole = program.footprint.peak(1, kept=False)
+    small = hs.hessian(objective, memory_budget=whole // 2)
+    small.rows(v[:1])
+    assert f"cut into parts of at most {small._limit} samples" in small.explain()
+    assert "are computed again for every call" in small.explain()
+    assert "parts kept" in small.explain()
+
+
+def test_a_small_batch_of_a_wide_network_is_predicted_as_well():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(400, 400), nn.ReLU(), nn.Linear(400, 10))
+    objective = hs.Objective(model, F.cross_entropy, (torch.randn(4, 400), torch.arange(4)))
+    h, v = hs.hessian(objective, memory_budget=0), rows(2, objective.n)
+    predicted = h.predicted_memory(2)  # most of it is the result: the gradient is not computed again
+    assert 0.8 * predicted <= peak_bytes(lambda: h.rows(v)) <= 1.2 * predicted
 
 
 def test_allocations_are_counted_and_freed():

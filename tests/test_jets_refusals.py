@@ -58,7 +58,7 @@ def test_a_gradient_that_is_not_finite_names_the_parameter():
         product(problem(loss=loss))
 
 
-@pytest.mark.parametrize("engine", ["jets", "autograd"])
+@pytest.mark.parametrize("engine", ["auto", "jets", "autograd"])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -68,8 +68,9 @@ def test_a_gradient_that_is_not_finite_names_the_parameter():
             lambda m: setattr(m[0].weight, "data", torch.ones(2, 4).double()),
             r"0\.weight with 8 entries on cpu",
         ),
+        (lambda m: m.to("meta"), r"model must .*, got (another )?0\.weight.*make a new Objective"),
     ],
-    ids=["replaced", "other precision", "other shape"],
+    ids=["replaced", "other precision", "other shape", "other device"],
 )
 def test_parameters_that_are_replaced_or_moved_after_capture(engine, change, message):
     objective = problem()
@@ -174,3 +175,52 @@ def test_a_batch_of_another_shape_is_captured_for_itself():
     v = vectors(2, objective.n)
     assert (jets.rows(v) - oracle.rows(v)).norm() <= RELATIVE * oracle.rows(v).norm()
     assert len(jets._programs) == 2
+
+
+class Replacing(nn.Module):
+    """A model that puts another tensor in place of its buffer whenever it runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.register_buffer("level", torch.zeros(3, dtype=torch.float64))
+
+    def forward(self, x):
+        out = self.layer(x)
+        self.level = self.level * 0.9 + 0.1 * out.detach().mean(0)
+        return (out - self.level).tanh()
+
+
+def test_a_buffer_that_the_model_replaces_is_put_back():
+    objective = problem(Replacing().double())
+    buffer = objective.model.level
+    jets = assert_agrees(objective)
+    assert objective.model.level is buffer
+    assert (buffer == 0).all()
+    with torch.no_grad():
+        buffer.fill_(1.0)  # the operator notices
+    v = vectors(2, objective.n)
+    expected = hessian(objective, engine="autograd").rows(v)
+    assert (jets.rows(v) - expected).norm() <= RELATIVE * expected.norm()
+
+
+@pytest.mark.parametrize("name", ["not finite", "not scalar", "random", "constant", "budget"])
+def test_the_default_refuses_what_no_engine_can_take_and_does_not_fall_back(name):
+    def infinite(model, batch):
+        return model(batch[0]).square().sum() + (model[2].bias * 0).sqrt().sum()
+
+    loss, error, message = {
+        "not finite": (infinite, ValueError, r"NaN or infinity for 2\.bias in batch 0"),
+        "not scalar": (lambda m, b: m(b[0]), ValueError, "must return a scalar"),
+        "random": (noisy, ValueError, "must be deterministic"),
+        "constant": (lambda _, b: b[0].sum(), ValueError, "must depend on the selected parameters"),
+        "budget": (None, MemoryError, "memory_budget must be at least"),
+    }[name]
+    objective = problem(loss=loss)
+    h = hessian(objective, memory_budget=64 if name == "budget" else None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            with pytest.raises(error, match=message):
+                h @ vectors(1, objective.n)[0]
+    assert h.engine == "jets"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,6 +88,25 @@ def test_the_file_is_what_python_computes(case, device, run, core_build, tmp_pat
         assert dict(rho.settings) == dict(want.settings)
         assert (rho.n, rho.products, rho.status) == (want.n, want.products, want.status)
         assert rho.operator["dtype"] == want.operator["dtype"]
+
+
+def test_the_recipe_of_the_documentation_runs(core_build, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[1] / "docs" / "native.md").read_text(encoding="utf-8")
+    recipe = page.split("## A spectrum without Python")[1]
+    export, read = re.findall(r"^```python\n(.*?)^```$", recipe, re.MULTILINE | re.DOTALL)
+    (command,) = re.findall(r"^```bash\n(.*?)^```$", recipe, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(export, names)
+    programs = core_build.objects / "csrc" / "programs"
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["sh", "-c", command], env=os.environ | {"PATH": path}, check=False)
+    assert done.returncode == 0
+    exec(read, names)
+    assert "±" in capsys.readouterr().out
+    objective = hs.Objective(names["model"], nn.CrossEntropyLoss(), (names["inputs"], names["targets"]))
+    want = hs.spectral_density(hessian(objective, engine="native"), num_probes=8, num_steps=40, seed=0)
+    assert names["rho"].trace().value == pytest.approx(want.trace().value, rel=1e-4)
 
 
 def test_the_summary_is_that_of_the_result(run, tmp_path):

@@ -95,6 +95,7 @@ void MlpBench::run(const MlpOp& op, const Call& call, const TensorView& out,
   const double each = suite_.median() / static_cast<double>(shape_.vectors);
   suite_.note("us_a_direction", each * 1e6, "us");
   suite_.note("gradients_a_direction", each / gradient_seconds_);
+  suite_.note("gradients_by_operations", shape_.flops(op.first, op.later) / shape_.flops(2, 3));
   suite_.note("gemm_gflop_per_s", gemm * 1e-9, "GFLOP/s");
   suite_.note("percent_of_gemm", 100 * c.flops / suite_.median() / gemm, "%");
 }

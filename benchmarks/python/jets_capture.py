@@ -17,7 +17,7 @@ import hesscope as hs
 from harness import arguments, environment, record
 from hesscope.curvature import hessian
 from hesscope.objective import Objective
-from jets_products import problem
+from jets_products import CASES, problem
 
 LIMIT = 0.1  # of the job
 
@@ -74,7 +74,7 @@ def measure(case: str, steps: int, probes: int, repeats: int) -> dict[str, objec
 
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--case", nargs="*", default=["small", "mlp", "cnn", "gpt"])
+    parser.add_argument("--case", nargs="*", default=CASES)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--probes", type=int, default=4)
     options = parser.parse_args()

@@ -47,13 +47,19 @@ class Block(nn.Module):
 
 
 class Gpt(nn.Module):
-    """Causal language model with tied embeddings; its logits are [tokens, vocabulary]."""
+    """Causal language model with tied embeddings; its logits are [tokens, vocabulary].
+
+    Embeddings start as those of GPT-2 do. Those of ``nn.Embedding``, of variance 1, make logits so large that
+    most probabilities are denormal numbers, on which matrix products take five times as long.
+    """
 
     def __init__(self, vocabulary: int = 512, width: int = 128, layers: int = 4, length: int = 64):
         super().__init__()
         self.token, self.place = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
         self.blocks = nn.Sequential(*(Block(width, 4) for _ in range(layers)))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
+        for table in (self.token, self.place):
+            nn.init.normal_(table.weight, std=0.02)
         self.head.weight = self.token.weight
 
     def forward(self, tokens: Tensor) -> Tensor:

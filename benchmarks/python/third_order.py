@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 import hesscope as hs
 from harness import arguments, environment, interleaved, median_ratio, record
 from hesscope.third_order.elementary_norms import ElementaryNorms
-from jets_products import gradient, problem
+from jets_products import CASES, gradient, problem
 
 
 def forward_twice(model: nn.Module, batch: tuple[Tensor, Tensor], probes: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def verify(case: str, jobs: dict[str, functools.partial[Tensor]], probes: Tensor
 
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--case", nargs="*", default=["small", "mlp", "cnn", "gpt"])
+    parser.add_argument("--case", nargs="*", default=CASES)
     parser.add_argument("--vectors", type=int, default=8)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

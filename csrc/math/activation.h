@@ -3,11 +3,12 @@
 #include <cmath>
 
 #include "math/abi.h"
+#include "math/elementary.h"
 
 namespace hesscope {
 inline namespace HESSCOPE_MATH_ABI {
 
-/// f(x), f'(x), f''(x), f'''(x). The C++ library's functions: this runs once per batch and layer,
+/// f(x), f'(x), f''(x), f'''(x). Mostly the C++ library's functions: this runs once per batch and layer,
 /// while products with vectors reuse the result.
 struct Derivatives {
   double d[4];
@@ -63,6 +64,61 @@ HESSCOPE_HD Derivatives gelu_tanh_derivatives(double x) {
   return times_x(x, {{g.d[0], g1 * u1, g2 * u1 * u1 + g1 * u2,
                       g3 * u1 * u1 * u1 + 3 * g2 * u1 * u2 + g1 * u3}});
 }
+
+HESSCOPE_HD Derivatives exp_derivatives(double x) {
+  const double e = exp(x);
+  return {{e, e, e, e}};
+}
+
+HESSCOPE_HD Derivatives elu_derivatives(double x) {
+  const double e = exp(x);
+  if (x > 0) return {{x, 1, 0, 0}};
+  return {{expm1(x), e, e, e}};
+}
+
+HESSCOPE_HD Derivatives log_derivatives(double x) {
+  const double r = 1 / x;
+  return {{log(x), r, -r * r, 2 * r * r * r}};
+}
+
+HESSCOPE_HD Derivatives erf_derivatives(double x) {
+  constexpr double kTwoOverSqrtPi = 1.12837916709551257390;
+  const double d = kTwoOverSqrtPi * exp(-x * x);
+  return {{erf(x), d, -2 * x * d, (4 * x * x - 2) * d}};
+}
+
+/// Of x (1 + 2 eps) at most: the library's reduction of huge arguments needs a stack on a device.
+HESSCOPE_HD elementary::SinCos sincos_of(double x) {
+  constexpr double kInversePi = 0.31830988618379067154;
+  return elementary::sincospi(x * kInversePi);
+}
+
+HESSCOPE_HD Derivatives sin_derivatives(double x) {
+  const elementary::SinCos at = sincos_of(x);
+  return {{at.sin, at.cos, -at.sin, -at.cos}};
+}
+
+HESSCOPE_HD Derivatives cos_derivatives(double x) {
+  const elementary::SinCos at = sincos_of(x);
+  return {{at.cos, -at.sin, -at.cos, at.sin}};
+}
+
+HESSCOPE_HD Derivatives sqrt_derivatives(double x) {
+  const double s = sqrt(x), d = 0.5 / s, r = 1 / x;
+  return {{s, d, -0.5 * d * r, 0.75 * d * r * r}};
+}
+
+HESSCOPE_HD Derivatives rsqrt_derivatives(double x) {
+  const double v = 1 / sqrt(x), r = 1 / x;
+  return {{v, -0.5 * v * r, 0.75 * v * r * r, -1.875 * v * r * r * r}};
+}
+
+HESSCOPE_HD Derivatives reciprocal_derivatives(double x) {
+  const double r = 1 / x, q = r * r;
+  return {{r, -q, 2 * q * r, -6 * q * q}};
+}
+
+HESSCOPE_HD Derivatives square_derivatives(double x) { return {{x * x, 2 * x, 2, 0}}; }
 
 }  // namespace HESSCOPE_MATH_ABI
 }  // namespace hesscope

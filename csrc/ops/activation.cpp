@@ -9,8 +9,9 @@
 namespace hesscope {
 namespace {
 
-constexpr std::array<std::string_view, 8> kNames = {"identity", "relu",      "tanh", "sigmoid",
-                                                    "gelu",     "gelu_tanh", "silu", "softplus"};
+constexpr std::array<std::string_view, 18> kNames = {
+    "identity", "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu",  "softplus",   "elu",
+    "exp",      "log",  "erf",  "sin",     "cos",  "sqrt",      "rsqrt", "reciprocal", "square"};
 
 }  // namespace
 

@@ -181,6 +181,7 @@ void run(const Settings& s, const Context& ctx, const Network& network, const Tr
                    static_cast<long long>(steps), done == steps ? "\n" : "");
     };
   }
+  if (lanczos_bytes(hessian, options) > 0x1p60) throw std::bad_alloc();  // before sizes overflow
   const LanczosRun whole = lanczos(ctx, hessian, options);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const DensityRecord record{

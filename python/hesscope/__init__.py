@@ -7,7 +7,14 @@ from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.eigen import eigenpairs
 from hesscope.krylov.low_rank import low_rank_inverse
 from hesscope.krylov.solve import solve
-from hesscope.objective import Objective, adam_preconditioner, attention_heads, parameter_groups
+from hesscope.objective import (
+    BatchGroups,
+    Objective,
+    adam_preconditioner,
+    attention_heads,
+    batch_groups,
+    parameter_groups,
+)
 from hesscope.operators import (
     SymmetricOperator,
     block,
@@ -20,6 +27,7 @@ from hesscope.operators import (
 )
 from hesscope.results import (
     Band,
+    BatchInterval,
     CurvatureStability,
     Eigenpairs,
     EigenvalueGradient,
@@ -29,6 +37,7 @@ from hesscope.results import (
     InjectiveNorm,
     LipschitzEstimate,
     LogDeterminant,
+    NotDefinedError,
     RunFailed,
     Solution,
     Status,
@@ -37,6 +46,7 @@ from hesscope.results import (
 )
 from hesscope.spectrum import (
     SpectralDensity,
+    batch_interval,
     block_densities,
     condition_number,
     count,
@@ -59,6 +69,8 @@ __version__: str = build_info()["version"]
 __all__ = [
     "Band",
     "BasisPlan",
+    "BatchGroups",
+    "BatchInterval",
     "CurvatureStability",
     "Eigenpairs",
     "EigenvalueGradient",
@@ -68,6 +80,7 @@ __all__ = [
     "InjectiveNorm",
     "LipschitzEstimate",
     "LogDeterminant",
+    "NotDefinedError",
     "Objective",
     "ProjectedTensor",
     "RunFailed",
@@ -80,6 +93,8 @@ __all__ = [
     "adam_preconditioner",
     "apply_function",
     "attention_heads",
+    "batch_groups",
+    "batch_interval",
     "block",
     "block_densities",
     "condition_number",

@@ -52,6 +52,26 @@ void activation_derivatives(const Context& ctx, Activation f, MatrixView<const T
       return apply(ctx, x, out, [](double at) { return silu_derivatives(at); });
     case Activation::softplus:
       return apply(ctx, x, out, [](double at) { return softplus_derivatives(at); });
+    case Activation::elu:
+      return apply(ctx, x, out, [](double at) { return elu_derivatives(at); });
+    case Activation::exp:
+      return apply(ctx, x, out, [](double at) { return exp_derivatives(at); });
+    case Activation::log:
+      return apply(ctx, x, out, [](double at) { return log_derivatives(at); });
+    case Activation::erf:
+      return apply(ctx, x, out, [](double at) { return erf_derivatives(at); });
+    case Activation::sin:
+      return apply(ctx, x, out, [](double at) { return sin_derivatives(at); });
+    case Activation::cos:
+      return apply(ctx, x, out, [](double at) { return cos_derivatives(at); });
+    case Activation::sqrt:
+      return apply(ctx, x, out, [](double at) { return sqrt_derivatives(at); });
+    case Activation::rsqrt:
+      return apply(ctx, x, out, [](double at) { return rsqrt_derivatives(at); });
+    case Activation::reciprocal:
+      return apply(ctx, x, out, [](double at) { return reciprocal_derivatives(at); });
+    case Activation::square:
+      return apply(ctx, x, out, [](double at) { return square_derivatives(at); });
   }
 }
 

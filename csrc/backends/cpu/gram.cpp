@@ -24,19 +24,20 @@ using Wide = Lanes<double, kLanes>;
 /// to[lane] = from[lane], widened.
 inline void load_wide(Wide& to, const double* from) { load_lanes(to, from); }
 
+// A loop, not __builtin_convertvector: GCC 12 makes two halves and a shuffle of that.
 inline void load_wide(Wide& to, const float* from) {
-  Lanes<float, kLanes> narrow;
-  load_lanes(narrow, from);
-  to = __builtin_convertvector(narrow, Wide);
+  double wide[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) wide[lane] = from[lane];
+  load_lanes(to, wide);
 }
 
 inline void load_wide(Wide& to, const bfloat16* from) {
   Lanes<std::uint16_t, kLanes> half;
   load_lanes(half, from);
   const auto bits = __builtin_convertvector(half, Lanes<std::uint32_t, kLanes>) << 16;
-  Lanes<float, kLanes> narrow;
-  std::memcpy(&narrow, &bits, sizeof(narrow));
-  to = __builtin_convertvector(narrow, Wide);
+  float narrow[kLanes];
+  std::memcpy(narrow, &bits, sizeof(narrow));
+  load_wide(to, narrow);
 }
 
 /// sum[r, s] += <q[r], w[s]> over `count` columns: interleaved chains, then added pairwise.

@@ -31,6 +31,36 @@ struct Silu {
 struct Softplus {
   __device__ Derivatives operator()(double x) const { return softplus_derivatives(x); }
 };
+struct Elu {
+  __device__ Derivatives operator()(double x) const { return elu_derivatives(x); }
+};
+struct Exp {
+  __device__ Derivatives operator()(double x) const { return exp_derivatives(x); }
+};
+struct Log {
+  __device__ Derivatives operator()(double x) const { return log_derivatives(x); }
+};
+struct Erf {
+  __device__ Derivatives operator()(double x) const { return erf_derivatives(x); }
+};
+struct Sin {
+  __device__ Derivatives operator()(double x) const { return sin_derivatives(x); }
+};
+struct Cos {
+  __device__ Derivatives operator()(double x) const { return cos_derivatives(x); }
+};
+struct Sqrt {
+  __device__ Derivatives operator()(double x) const { return sqrt_derivatives(x); }
+};
+struct Rsqrt {
+  __device__ Derivatives operator()(double x) const { return rsqrt_derivatives(x); }
+};
+struct Reciprocal {
+  __device__ Derivatives operator()(double x) const { return reciprocal_derivatives(x); }
+};
+struct Square {
+  __device__ Derivatives operator()(double x) const { return square_derivatives(x); }
+};
 
 // out[d, b, c] = f^(d)(x[b, c]). A thread per element: bound by arithmetic in float64.
 template <typename F, typename T>
@@ -76,6 +106,26 @@ void activation_derivatives(const Context& ctx, Activation f, MatrixView<const T
       return apply<Silu>(ctx, x, out);
     case Activation::softplus:
       return apply<Softplus>(ctx, x, out);
+    case Activation::elu:
+      return apply<Elu>(ctx, x, out);
+    case Activation::exp:
+      return apply<Exp>(ctx, x, out);
+    case Activation::log:
+      return apply<Log>(ctx, x, out);
+    case Activation::erf:
+      return apply<Erf>(ctx, x, out);
+    case Activation::sin:
+      return apply<Sin>(ctx, x, out);
+    case Activation::cos:
+      return apply<Cos>(ctx, x, out);
+    case Activation::sqrt:
+      return apply<Sqrt>(ctx, x, out);
+    case Activation::rsqrt:
+      return apply<Rsqrt>(ctx, x, out);
+    case Activation::reciprocal:
+      return apply<Reciprocal>(ctx, x, out);
+    case Activation::square:
+      return apply<Square>(ctx, x, out);
   }
 }
 

@@ -23,6 +23,26 @@ Derivatives evaluate(Activation f, double x) {
       return silu_derivatives(x);
     case Activation::softplus:
       return softplus_derivatives(x);
+    case Activation::elu:
+      return elu_derivatives(x);
+    case Activation::exp:
+      return exp_derivatives(x);
+    case Activation::log:
+      return log_derivatives(x);
+    case Activation::erf:
+      return erf_derivatives(x);
+    case Activation::sin:
+      return sin_derivatives(x);
+    case Activation::cos:
+      return cos_derivatives(x);
+    case Activation::sqrt:
+      return sqrt_derivatives(x);
+    case Activation::rsqrt:
+      return rsqrt_derivatives(x);
+    case Activation::reciprocal:
+      return reciprocal_derivatives(x);
+    case Activation::square:
+      return square_derivatives(x);
   }
   return {};
 }

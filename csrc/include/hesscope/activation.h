@@ -8,6 +8,7 @@
 
 namespace hesscope {
 
+/// Elementwise functions with three derivatives; any of them may be the activation of a layer.
 enum class Activation : std::uint8_t {
   identity,
   relu,  // derivative 0 at 0; the second and third vanish
@@ -16,7 +17,17 @@ enum class Activation : std::uint8_t {
   gelu,       // x Phi(x)
   gelu_tanh,  // its approximation by tanh
   silu,       // x sigmoid(x)
-  softplus    // log(1 + exp(x))
+  softplus,   // log(1 + exp(x))
+  elu,        // exp(x) - 1 below 0
+  exp,
+  log,
+  erf,
+  sin,
+  cos,
+  sqrt,
+  rsqrt,
+  reciprocal,
+  square
 };
 
 std::string_view name_of(Activation activation);

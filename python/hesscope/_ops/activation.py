@@ -15,8 +15,9 @@ def activation_derivatives(name: str, x: Tensor, *, order: int = 3, backend: str
     Parameters
     ----------
     name
-        ``"identity"``, ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"gelu"``, ``"gelu_tanh"``, ``"silu"`` or
-        ``"softplus"``.
+        ``"identity"``, ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"gelu"``, ``"gelu_tanh"``, ``"silu"``,
+        ``"softplus"``, ``"elu"``, ``"exp"``, ``"log"``, ``"erf"``, ``"sin"``, ``"cos"``, ``"sqrt"``,
+        ``"rsqrt"``, ``"reciprocal"`` or ``"square"``.
     x
         Shape ``[B, C]``, float32 or float64, rows contiguous.
     order

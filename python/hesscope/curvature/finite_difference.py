@@ -68,7 +68,7 @@ class FiniteDifferenceHessian(PlannedHessian):
     Dembo, Steihaug (1983), Math. Programming 26, 190-212, on differences of gradients in Newton methods.
     """
 
-    merges = False
+    gradients = 1.0
 
     def __init__(
         self,

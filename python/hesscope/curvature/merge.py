@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hesscope.curvature.allocations import gradient_bytes
 from hesscope.curvature.graph import build_graph
 from hesscope.curvature.plan import Group, Plan
 from hesscope.objective import Objective
@@ -18,7 +19,7 @@ from hesscope.objective.data import Batch, concatenate, signature, tensors
 _ROWS = {"cpu": 256, "cuda": 4096}
 
 
-def merge_small(plan: Plan, budget: int) -> None:
+def merge_small(plan: Plan, budget: int, *, gradients: float | None = None) -> None:
     """Merge consecutive batches of a plan where that gives the same H, and say so in ``plan.merging``.
 
     It does if the criterion is a counted mean, or a sum, over the samples and the model treats samples
@@ -26,7 +27,8 @@ def merge_small(plan: Plan, budget: int) -> None:
     first merged group must be that of its batches, to rounding; so a model that takes its batch in
     another dimension, or normalises over it, keeps its batches.
 
-    Costs one gradient of the first group's batches, and a graph of the first batch, once.
+    Costs one gradient of the first group's batches, and a graph of the first batch, once; a gradient
+    instead, if ``gradients`` says how many times its memory a batch needs.
     """
     if len(plan.groups) < 2:
         plan.merging = "there is one batch"
@@ -35,7 +37,7 @@ def merge_small(plan: Plan, budget: int) -> None:
     if reason:
         plan.merging = f"not merged: {reason}"
         return
-    groups = _group(plan, _ROWS.get(plan.objective.device.type, 4096), budget)
+    groups = _group(plan, _ROWS.get(plan.objective.device.type, 4096), budget, gradients)
     if len(groups) == len(plan.groups):
         plan.merging = "not merged: large enough, of different shapes, or beyond memory_budget together"
     elif not _agrees(plan, groups):
@@ -70,12 +72,12 @@ def _rows(batch: Batch) -> int:
     return first.numel() // max(first.shape[-1], 1) if has_features else first.numel()
 
 
-def _group(plan: Plan, limit: int, budget: int) -> list[Group]:
+def _group(plan: Plan, limit: int, budget: int, gradients: float | None) -> list[Group]:
     """Return groups of consecutive batches of one signature with at most ``limit`` rows each."""
     described = [(signature(batches[0]), _rows(batches[0]), group) for group, batches in plan.walk()]
     if all(rows + following > limit for (_, rows, _), (_, following, _) in itertools.pairwise(described)):
         return plan.groups
-    limit = min(limit, _affordable_rows(plan, budget))
+    limit = min(limit, _affordable_rows(plan, budget, gradients))
     adds = plan.objective.criterion is not None and plan.objective.criterion.reduction == "sum"
     merged: list[Group] = []
     last, filled = None, 0
@@ -90,12 +92,15 @@ def _group(plan: Plan, limit: int, budget: int) -> list[Group]:
     return merged
 
 
-def _affordable_rows(plan: Plan, budget: int) -> int:
-    """Return how many rows half of the budget has room for, from the graph of the first batch."""
+def _affordable_rows(plan: Plan, budget: int, gradients: float | None) -> int:
+    """Return how many rows half of the budget has room for, from the first batch."""
     group, batches = next(plan.walk())
-    batch = join(plan.objective, batches)
-    graph = build_graph(plan.objective, batch, group.entries[0].index)
-    return int(budget / 2 / max(graph.size, 1) * _rows(batch))
+    batch, index = join(plan.objective, batches), group.entries[0].index
+    if gradients is None:
+        size = float(build_graph(plan.objective, batch, index).size)
+    else:
+        size = gradients * gradient_bytes(plan.objective, batch, index)
+    return int(budget / 2 / max(size, 1) * _rows(batch))
 
 
 def _agrees(plan: Plan, groups: list[Group]) -> bool:

@@ -29,6 +29,7 @@ class PlannedHessian(SymmetricOperator):
     writes_into = True
     matrix = "hessian"  # what the operator is, for messages and descriptions
     merges = True  # small batches are evaluated together where that gives the same matrix
+    gradients: float | None = None  # memory that a batch needs, in gradients; None: a graph, to be measured
 
     def _rows(self, vectors: Tensor) -> Tensor:
         with torch.inference_mode(False):  # engines write in place, which inference tensors refuse
@@ -78,7 +79,7 @@ class PlannedHessian(SymmetricOperator):
         self.release()
         plan = read_plan(self.objective, self.memory_budget)
         if self.merges:
-            merge_small(plan, self.memory_budget - plan.held)
+            merge_small(plan, self.memory_budget - plan.held, gradients=self.gradients)
         else:
             plan.merging = "not merged: each is evaluated on its own"
         plan = self._arranged(plan)

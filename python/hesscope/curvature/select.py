@@ -27,8 +27,8 @@ def hessian(
         error for any other model), or "auto": "jets", and "autograd" with one warning where the gradient
         cannot be captured.
     memory_budget
-        Bytes that may be occupied between products; half of the memory that is free when the operator
-        is made by default, 0 to keep nothing.
+        Bytes that may be occupied between products, and with "jets" also by what a product needs beside
+        its result; half of the memory that is free when the operator is made by default, 0 to keep nothing.
 
     Returns
     -------
@@ -41,6 +41,8 @@ def hessian(
         If the objective is none.
     ValueError
         If the engine is unknown or cannot differentiate the objective, or the budget is negative.
+    MemoryError
+        At a product, if the budget has no room for one vector on a batch that cannot be cut.
 
     Notes
     -----

@@ -11,7 +11,7 @@ import torch
 from hesscope import _checks
 from hesscope.krylov import memory
 from hesscope.krylov.far_rows import DiskRows, FarRows, HostRows, chunk_bytes
-from hesscope.krylov.recurrence import row_stride
+from hesscope.krylov.recurrence import basis_stride, row_stride
 from hesscope.krylov.rows import MemoryRows, Rows
 
 LEAST_BFLOAT16 = 100_000  # n from which rounding of rows averages out: to 2^-9 / sqrt(n) in a dot product
@@ -135,7 +135,7 @@ def _plan(
     near, far = working * row_stride(n) * size, count * n * size
     if storage not in ("host", "disk"):
         width = 2 if storage == "bfloat16" else size
-        return BasisPlan(storage, count, near + count * row_stride(n) * width, 0, 0, "")
+        return BasisPlan(storage, count, near + count * basis_stride(n, width) * width, 0, 0, "")
     near += chunk_bytes(count, n, size)
     if storage == "disk":
         host = chunk_bytes(count, n, size) if device.type != "cpu" else 0

@@ -36,8 +36,8 @@ def checked(where: str, f: Function, *, shift: float, rounding: float) -> Functi
             msg = (
                 f"{where}: f must be finite on the spectrum, but is {float(values[wrong][0])} at the node "
                 f"{node:.6g}{f' + shift {shift:.6g}' if shift else ''} (rounding moves nodes by up to "
-                f"{rounding:.2g}). Pass a shift= that moves the spectrum to where f is defined, or an f "
-                "that is defined there"
+                f"{rounding:.2g}). Move the spectrum to where f is defined (shift=, or hesscope.shifted), or "
+                "pass an f that is defined there"
             )
             raise ValueError(msg)
         return values.double()

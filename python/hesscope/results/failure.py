@@ -20,3 +20,17 @@ class RunFailed(RuntimeError):
     def __init__(self, message: str, partial: Any) -> None:
         super().__init__(message)
         self.partial = partial
+
+
+class NotDefinedError(ValueError):
+    """A function is not defined on the spectrum that was computed, which this error keeps.
+
+    Attributes
+    ----------
+    partial
+        The :class:`~hesscope.SpectralDensity`: with a shift, or another function, it costs no product.
+    """
+
+    def __init__(self, message: str, partial: Any) -> None:
+        super().__init__(message)
+        self.partial = partial

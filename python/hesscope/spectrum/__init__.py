@@ -1,6 +1,7 @@
 """Densities, counts and traces from small tridiagonal matrices, each with an error bar."""
 
 from hesscope.spectrum import files as _files  # noqa: F401 - so that hesscope.load knows the kind
+from hesscope.spectrum.batch_interval import batch_interval
 from hesscope.spectrum.blocks import block_densities
 from hesscope.spectrum.condition import condition_number
 from hesscope.spectrum.counts import count
@@ -17,6 +18,7 @@ from hesscope.spectrum.trace import trace
 
 __all__ = [
     "SpectralDensity",
+    "batch_interval",
     "block_densities",
     "condition_number",
     "count",

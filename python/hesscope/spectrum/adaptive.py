@@ -59,7 +59,7 @@ def measure_until(
     settings = {**settings, "num_probes": first, "level": look_level(len(counts))}
     density = measure(operator, settings, progress=progress, keep_state=keep_state)
     for count in counts[1:]:
-        if density.status in (Status.INTERRUPTED, Status.NONFINITE_OPERATOR) or _content(density, until):
+        if density.status in (Status.INTERRUPTED, Status.NONFINITE_OPERATOR) or content(density, until):
             break
         began, products = time.perf_counter(), operator.products
         wider = replace(density, settings={**density.settings, "num_probes": count})
@@ -70,7 +70,7 @@ def measure_until(
             seconds=density.seconds + time.perf_counter() - began,
         )
     if density.status in (Status.COMPLETE, Status.CONVERGED):
-        status = Status.CONVERGED if _content(density, until) else Status.MAX_PRODUCTS
+        status = Status.CONVERGED if content(density, until) else Status.MAX_PRODUCTS
         settings = {
             **density.settings,
             "num_steps": density.num_steps,
@@ -79,7 +79,8 @@ def measure_until(
     return density
 
 
-def _content(density: SpectralDensity, until: Until) -> bool:
+def content(density: SpectralDensity, until: Until) -> bool:
+    """Tell whether a density has reached ``until``."""
     if callable(until):
         return bool(until(density))
     spread = float(density.nodes.max() - density.nodes.min())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,7 @@ from hesscope import _checks, _ops
 from hesscope.results import Band, Status
 from hesscope.spectrum import quadrature
 from hesscope.spectrum.sampling import half_width
+from hesscope.spectrum.skewness import MOST, hall_shift
 
 if TYPE_CHECKING:
     from hesscope.spectrum.result import SpectralDensity
@@ -41,12 +43,31 @@ def default_grid(rho: SpectralDensity, num_points: int, sigma: float | None) -> 
 
 
 def density_band(rho: SpectralDensity, grid: Tensor, sigma: float | None) -> Band:
-    """Return mean and t-interval of the smoothed densities of the probes."""
+    """Return mean and t-interval of the smoothed densities of the probes, longer where samples are skewed."""
     width = _sigma(rho, "density", sigma)
     points = checked_points("density", "grid", grid)
     per_probe = _ops.smoothed_density(rho.nodes, rho.weights, points, sigma=width)
     mean, half = per_probe.mean(dim=0), half_width(per_probe, rho.level)
-    return Band(points, mean, (mean - half).clamp(min=0.0), mean + half, width)
+    if rho.num_probes == 1:
+        return Band(points, mean, (mean - half).clamp(min=0.0), mean + half, width)
+    longer = hall_shift(_smoothed_skewness(rho, points, width), rho.num_probes, rho.level)
+    spread = per_probe.std(dim=0) / math.sqrt(rho.num_probes)
+    above, below = spread * longer.clamp(min=0.0), spread * (-longer).clamp(min=0.0)
+    return Band(points, mean, (mean - half - below).clamp(min=0.0), mean + half + above, width)
+
+
+def _smoothed_skewness(rho: SpectralDensity, points: Tensor, sigma: float) -> Tensor:
+    """Skewness of what one probe sees of the smoothed density: ``[G] -> [G]``; see ``skewness``."""
+    q, powers = rho.sampled, []
+    for p in (1, 2, 3):  # a power of a Gaussian is a narrower one
+        factor = (2 * math.pi * sigma**2) ** (-(p - 1) / 2) / math.sqrt(p)
+        narrow = _ops.smoothed_density(q.nodes, q.weights, points, sigma=sigma / math.sqrt(p))
+        powers.append(factor * narrow.mean(dim=0))
+    first, second, third = powers
+    squares = rho.num_sampled * (second - first**2).clamp(min=0.0)
+    cubes = rho.num_sampled * (third - 3 * first * second + 2 * first**3)
+    skew = MOST * cubes / squares.pow(1.5)
+    return torch.where(squares > 0, skew.nan_to_num(0.0), 0.0).clamp(-MOST, MOST)
 
 
 def cdf_band(rho: SpectralDensity, x: Tensor) -> Band:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import time
+import itertools
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from hesscope import _checks, _ops
-from hesscope.krylov import memory
-from hesscope.krylov.lanczos import LanczosRun, lanczos
-from hesscope.krylov.recurrence import Recurrence, aligned_rows, squared_norms
+from hesscope import _checks
 from hesscope.objective import Objective
 from hesscope.operators.base import SymmetricOperator
-from hesscope.operators.block import Coordinates, Indices, block, coordinates, size
+from hesscope.operators.block import Coordinates, Indices, coordinates
 from hesscope.results import RunFailed, Status
+from hesscope.spectrum.adaptive import FIRST_LOOK, Until, check_until, content, look_counts, look_level
+from hesscope.spectrum.block_runs import measure_blocks, passes
+from hesscope.spectrum.density import positive
 from hesscope.spectrum.result import SpectralDensity
+from hesscope.spectrum.widen import beside
 
 _WHERE = "block_densities"
 
@@ -31,6 +30,9 @@ def block_densities(
     num_steps: int = 100,
     seed: int = 0,
     distribution: str = "rademacher",
+    tol: float | None = None,
+    until: Until | None = None,
+    max_probes: int = 64,
     progress: bool = False,
 ) -> dict[str, SpectralDensity]:
     """Estimate the spectrum of each diagonal block of an operator, all blocks in the same products.
@@ -48,6 +50,12 @@ def block_densities(
         overlap, and need not cover everything.
     num_probes, num_steps, seed, distribution
         As in :func:`hesscope.spectral_density`, of each block. A block with fewer rows takes fewer steps.
+    tol
+        As in :func:`hesscope.spectral_density`, of each block by itself: one whose error bound has settled
+        keeps the steps it has and is CONVERGED; the run ends when all have.
+    until, max_probes
+        As in :func:`hesscope.spectral_density`: probes are added, in one run each time, to the blocks that
+        are not content. A function gets the density of one block. Every block has the level of its looks.
     progress
         Show a bar.
 
@@ -70,11 +78,12 @@ def block_densities(
 
     Notes
     -----
-    ``num_probes * num_steps`` products a block: H couples the blocks, so no product serves two of them.
-    They go through the operator together, B K rows at once, which share what an engine does once for all
-    rows; as many blocks as fit into half of the free memory at a time, those with fewer rows than half of
-    the steps apart. Memory: for each block and probe 3 vectors as long as the largest block, and 2 of
-    length n.
+    ``num_probes * num_steps`` products a block, fewer with ``tol`` and more with ``until``: H couples the
+    blocks, so no product serves two of them. They go through the operator together, B K rows at once, which
+    share what an engine does once for all rows; as many blocks as fit into half of the free memory at a
+    time, those with fewer rows than half of the steps apart. A block that has settled goes on being
+    multiplied as long as another of its run has not. Memory: for each block and probe 3 vectors as long as
+    the largest block, and 2 of length n.
     """
     if not isinstance(operator, SymmetricOperator):
         msg = f"{_WHERE}: operator must be a SymmetricOperator, got {type(operator).__name__}"
@@ -85,22 +94,90 @@ def block_densities(
         "seed": _checks.integer(_WHERE, "seed", seed),
         "reorthogonalize": "none",
         "distribution": _checks.choice(_WHERE, "distribution", distribution, ("rademacher", "gaussian")),
-        "tol": None,
+        "tol": None if tol is None else positive(_WHERE, "tol", tol),
         "bounds": None,
     }
     blocks = _blocks(operator, groups)
+    if until is None:
+        done = _run(operator, blocks, settings, first_probe=0, progress=progress)
+    else:
+        settings |= check_until(_WHERE, until, max_probes)
+        done = _run_until(operator, blocks, settings, until, progress=progress)
+    stopped = _stopped(done)
+    if stopped is not None:
+        msg = f"{_WHERE}: {stopped.value} Returned: {len(done)} of {len(blocks)} blocks."
+        warnings.warn(msg, RuntimeWarning, stacklevel=2)
+    return {name: done[name] for name in blocks if name in done}
+
+
+def _run(
+    operator: SymmetricOperator,
+    blocks: dict[str, Coordinates],
+    settings: dict[str, Any],
+    **options: Any,
+) -> dict[str, SpectralDensity]:
+    """Measure the blocks in as many passes as memory asks for; fewer if the user or a NaN stops it."""
     done: dict[str, SpectralDensity] = {}
-    for names in _passes(operator, blocks, settings):
+    for names in passes(operator, blocks, settings):
         chosen = {name: blocks[name] for name in names}
         try:
-            done |= _measure(operator, chosen, settings, progress=progress)
+            done |= measure_blocks(operator, chosen, settings, **options)
         except RunFailed as failure:
             raise RunFailed(str(failure), done | failure.partial) from failure.__cause__
-        for status in {rho.status for rho in done.values()} & {Status.INTERRUPTED, Status.NONFINITE_OPERATOR}:
-            msg = f"{_WHERE}: {status.value} Returned: {len(done)} of {len(blocks)} blocks."
-            warnings.warn(msg, RuntimeWarning, stacklevel=2)
-            return {name: done[name] for name in blocks if name in done}
-    return {name: done[name] for name in blocks}
+        if _stopped(done):
+            break
+    return done
+
+
+def _run_until(
+    operator: SymmetricOperator,
+    blocks: dict[str, Coordinates],
+    settings: dict[str, Any],
+    until: Until,
+    *,
+    progress: bool,
+) -> dict[str, SpectralDensity]:
+    """Look at 8, 16, ... probes; the blocks that are not content get more, side by side."""
+    first = min(max(settings["num_probes"], FIRST_LOOK), settings["max_probes"])
+    counts = look_counts(first, settings["max_probes"])
+    settings = {**settings, "num_probes": first, "level": look_level(len(counts))}
+    done = _run(operator, blocks, settings, first_probe=0, progress=progress)
+    for there, count in itertools.pairwise(counts):
+        wanting = {name: blocks[name] for name, rho in done.items() if not content(rho, until)}
+        if _stopped(done) or not wanting:
+            break
+        more = {**settings, "num_probes": count - there, "tol": None}
+        steps = {name: done[name].num_steps for name in wanting if not done[name].sampled.ended.all()}
+        try:
+            new = _run(operator, wanting, more, first_probe=there, num_steps=steps, progress=progress)
+        except RunFailed as failure:
+            raise RunFailed(str(failure), done) from failure.__cause__
+        stopped = _stopped(new)
+        for name, rho in new.items():
+            done[name] = replace(done[name], status=stopped) if stopped else _joined(done[name], rho)
+    return {name: _judged(rho, until) for name, rho in done.items()}
+
+
+def _joined(density: SpectralDensity, new: SpectralDensity) -> SpectralDensity:
+    return replace(
+        beside(density, new),
+        products=density.products + new.products,
+        seconds=density.seconds + new.seconds,
+        settings={**density.settings, "num_probes": density.num_probes + new.num_probes},
+    )
+
+
+def _judged(density: SpectralDensity, until: Until) -> SpectralDensity:
+    if density.status not in (Status.COMPLETE, Status.CONVERGED):
+        return density
+    status = Status.CONVERGED if content(density, until) else Status.MAX_PRODUCTS
+    return replace(density, status=status, settings={**density.settings, "num_steps": density.num_steps})
+
+
+def _stopped(done: Mapping[str, SpectralDensity]) -> Status | None:
+    """Return why the user or a NaN stopped a run, if so."""
+    stops = (Status.INTERRUPTED, Status.NONFINITE_OPERATOR)
+    return next((rho.status for rho in done.values() if rho.status in stops), None)
 
 
 def _blocks(operator: SymmetricOperator, groups: Objective | Mapping[str, Indices]) -> dict[str, Coordinates]:
@@ -110,128 +187,3 @@ def _blocks(operator: SymmetricOperator, groups: Objective | Mapping[str, Indice
         msg = f"{_WHERE}: groups must be an Objective or indices by name, got {got}"
         raise TypeError(msg)
     return {name: coordinates(_WHERE, f"groups[{name!r}]", part, operator) for name, part in named.items()}
-
-
-def _passes(
-    operator: SymmetricOperator, blocks: Mapping[str, Coordinates], settings: dict[str, Any]
-) -> list[list[str]]:
-    """Distribute the blocks over as few runs as fit, largest first, so that rows of a run are alike."""
-    k, steps, n, dtype = settings["num_probes"], settings["num_steps"], operator.shape[0], operator.dtype
-
-    def needed(count: int, longest: int) -> int:
-        whole: int = 2 * count * k * n * dtype.itemsize
-        return memory.run_bytes(count * k, steps, longest, dtype) + whole
-
-    order = sorted(blocks, key=lambda name: -size(blocks[name]))
-    memory.check(_WHERE, needed(1, size(blocks[order[0]])), operator.device)
-    free = memory.available(operator.device)
-    passes: list[list[str]] = []
-    for name in order:
-        longest = size(blocks[passes[-1][0]]) if passes else 0
-        full = free is not None and needed(len(passes[-1]) + 1, longest) > free // 2 if passes else True
-        # A recurrence that has ended goes on being multiplied as long as others have not.
-        short = 2 * min(steps, size(blocks[name])) < min(steps, longest)
-        if full or short:
-            passes.append([])
-        passes[-1].append(name)
-    return passes
-
-
-class _Blocks(SymmetricOperator):
-    """Blocks side by side: row r belongs to block r // K, in its first entries; the others are zero."""
-
-    def __init__(self, operator: SymmetricOperator, blocks: list[Coordinates], num_probes: int) -> None:
-        longest = max(size(part) for part in blocks)
-        super().__init__(longest, dtype=operator.dtype, device=operator.device)
-        self._operator, self._parts = operator, blocks
-        self._rows_of = [slice(b * num_probes, (b + 1) * num_probes) for b in range(len(blocks))]
-        shape = (len(blocks) * num_probes, operator.shape[0])
-        self._whole = torch.zeros(shape, dtype=self.dtype, device=self.device)
-
-    def _rows(self, vectors: Tensor) -> Tensor:
-        for rows, part in zip(self._rows_of, self._parts, strict=True):
-            self._whole[rows, part] = vectors[rows, : size(part)]
-        products = self._operator.rows(self._whole)
-        out = torch.zeros_like(vectors)
-        for rows, part in zip(self._rows_of, self._parts, strict=True):
-            out[rows, : size(part)] = products[rows, part]
-        return out
-
-    def begin(self, settings: dict[str, Any]) -> Recurrence:
-        """Start each block from the probes that it would have by itself."""
-        k, length = settings["num_probes"], self.shape[0]
-        shape = (len(self._parts) * k, length)
-        v, v_prev = (aligned_rows(*shape, dtype=self.dtype, device=self.device) for _ in range(2))
-        v.zero_()
-        for rows, part in zip(self._rows_of, self._parts, strict=True):
-            v[rows, : size(part)] = _ops.probes(
-                k,
-                size(part),
-                kind=settings["distribution"],
-                seed=settings["seed"],
-                dtype=self.dtype,
-                device=self.device,
-            )
-        scalars = torch.zeros(len(v), len(_ops.LanczosState), dtype=torch.float64, device=self.device)
-        scalars[:, _ops.LanczosState.SCALE] = squared_norms(v).rsqrt()
-        return Recurrence(v, v_prev, scalars)
-
-    def fingerprint(self) -> Hashable:
-        """Return that of the whole operator."""
-        return self._operator.fingerprint()
-
-
-def _measure(
-    operator: SymmetricOperator, blocks: dict[str, Coordinates], settings: dict[str, Any], *, progress: bool
-) -> dict[str, SpectralDensity]:
-    """Run one pass."""
-    began, k = time.perf_counter(), settings["num_probes"]
-    side_by_side = _Blocks(operator, list(blocks.values()), k)
-    start = side_by_side.begin(settings)
-    steps = min(settings["num_steps"], side_by_side.shape[0])
-
-    def results(run: LanczosRun) -> dict[str, SpectralDensity]:
-        seconds = (time.perf_counter() - began) / len(blocks)
-        return {
-            name: _density(operator, part, run, slice(b * k, (b + 1) * k), settings, seconds)
-            for b, (name, part) in enumerate(blocks.items())
-        }
-
-    try:
-        run = lanczos(side_by_side, start, num_steps=steps, progress=progress)
-    except RunFailed as failure:
-        raise RunFailed(str(failure), results(failure.partial)) from failure.__cause__
-    if run.alpha.shape[1] == 0:
-        msg = f"{_WHERE}: operator must return finite products, but the first is not. {run.status.value}"
-        raise ValueError(msg)
-    return results(run)
-
-
-def _density(
-    operator: SymmetricOperator,
-    part: Coordinates,
-    run: LanczosRun,
-    rows: slice,
-    settings: dict[str, Any],
-    seconds: float,
-) -> SpectralDensity:
-    """Cut one block out of a run: its rows, and the steps before its recurrences ended."""
-    n, k = size(part), settings["num_probes"]
-    steps = min(n, run.alpha.shape[1])
-    alpha, beta = run.alpha[rows, :steps], run.beta[rows, :steps]
-    ended = bool((beta == 0).any(dim=1).all())
-    if ended:
-        steps = int((beta == 0).long().argmax(dim=1).max()) + 1
-    status = Status.INVARIANT_SUBSPACE if ended else run.status
-    return SpectralDensity(
-        alpha=alpha[:, :steps].contiguous(),
-        beta=beta[:, :steps].contiguous(),
-        n=n,
-        products=k * run.alpha.shape[1],
-        status=status,
-        seconds=seconds,
-        memory_bytes=memory.run_bytes(k, steps, n, operator.dtype),
-        orthogonality=None,
-        settings=settings,
-        operator=block(operator, part).description(),
-    )

@@ -159,15 +159,16 @@ def _settings(
         "seed": _checks.integer(_WHERE, "seed", seed),
         "reorthogonalize": _checks.choice(_WHERE, "reorthogonalize", reorthogonalize, REORTHOGONALIZE),
         "distribution": _checks.choice(_WHERE, "distribution", distribution, ("rademacher", "gaussian")),
-        "tol": None if tol is None else _tolerance(tol),
+        "tol": None if tol is None else positive(_WHERE, "tol", tol),
         "bounds": None if bounds is None else _bounds(bounds),
     }
 
 
-def _tolerance(tol: float) -> float:
-    value = _checks.real(_WHERE, "tol", tol)
+def positive(where: str, name: str, number: object) -> float:
+    """Return a positive number, or raise TypeError or ValueError."""
+    value = _checks.real(where, name, number)
     if value <= 0:
-        msg = f"{_WHERE}: tol must be positive, got {value}"
+        msg = f"{where}: {name} must be positive, got {value}"
         raise ValueError(msg)
     return value
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from hesscope import _checks
 from hesscope.results import Estimate
-from hesscope.spectrum import bands, quadrature
-from hesscope.spectrum.sampling import count_interval, half_width, jackknife
+from hesscope.spectrum import bands, quadrature, sums
+from hesscope.spectrum.sampling import count_interval, jackknife
+from hesscope.spectrum.skewness import reaches
 
 if TYPE_CHECKING:
     from hesscope.spectrum.result import SpectralDensity
@@ -23,8 +24,9 @@ _ROUNDINGS = 4  # a node this many roundings below zero is negative
 
 def trace(rho: SpectralDensity) -> Estimate:
     """``n mean(alpha_1)``: no quadrature is involved, alpha_1 being z'Hz / z'z itself."""
-    method = f"{_given(rho)}mean of n z'Hz / z'z, t-interval across probes"
-    return _estimate(rho, _traces(rho), truncation=0.0, method=method)
+    method = f"{_given(rho)}mean of n z'Hz / z'z, skewed t-interval across probes"
+    skew = sums.skew_of(rho, lambda nodes: nodes)
+    return _estimate(rho, _traces(rho), truncation=0.0, skew=skew, method=method)
 
 
 def moment(rho: SpectralDensity, p: int) -> Estimate:
@@ -33,39 +35,27 @@ def moment(rho: SpectralDensity, p: int) -> Estimate:
     if power == 0:
         return _make(rho, 1.0, (1.0, 1.0), 0.0, 0.0, "exact")
     if power == 1:
-        method = f"{_given(rho)}mean of z'Hz / z'z, t-interval"
-        return _estimate(rho, _traces(rho) / rho.n, truncation=0.0, method=method)
+        method = f"{_given(rho)}mean of z'Hz / z'z, skewed t-interval"
+        skew = sums.skew_of(rho, lambda nodes: nodes)
+        return _estimate(rho, _traces(rho) / rho.n, truncation=0.0, skew=skew, method=method)
 
     def power_of(nodes: Tensor) -> Tensor:
         return nodes**power
 
     exact = power <= 2 * rho.num_steps - 1
     truncation = 0.0 if exact else _truncation(rho, lambda q: _sums(q, power_of).mean())
-    method = f"{_given(rho)}Gauss quadrature, t-interval across probes" + ("" if exact else " + truncation")
-    return _estimate(rho, _sums(rho.quadrature, power_of), truncation=truncation, method=method)
+    method = f"{_given(rho)}Gauss quadrature, skewed t-interval across probes" + (
+        "" if exact else " + truncation"
+    )
+    values, skew = _sums(rho.quadrature, power_of), sums.skew_of(rho, power_of)
+    return _estimate(rho, values, truncation=truncation, skew=skew, method=method)
 
 
 def spectral_sum(rho: SpectralDensity, f: Callable[[Tensor], Tensor]) -> Estimate:
     """``tr f(H)``; see :meth:`SpectralDensity.spectral_sum`."""
-
-    def checked(nodes: Tensor) -> Tensor:
-        values = f(nodes)
-        if not isinstance(values, Tensor) or values.shape != nodes.shape:
-            msg = f"spectral_sum: f must map a tensor {list(nodes.shape)} to one of the same shape"
-            raise ValueError(msg)
-        if not bool(values.isfinite().all()):
-            worst = float(nodes[~values.isfinite()].min())
-            msg = (
-                f"spectral_sum: f must be finite on the spectrum, but is not at the node {worst:.6g}. Shift "
-                "the operator (hesscope.shifted), or choose an f that is defined there"
-            )
-            raise ValueError(msg)
-        return values.double()
-
-    values = rho.n * _sums(rho.quadrature, checked)
-    truncation = _truncation(rho, lambda q: rho.n * _sums(q, checked).mean())
-    method = f"{_given(rho)}Gauss quadrature, t-interval across probes + truncation"
-    return _estimate(rho, values, truncation=truncation, method=method)
+    errors = sums.estimate(rho, [sums.checked("spectral_sum", f, rho, 0.0)], level=1 - rho.level)
+    method = f"{_given(rho)}{sums.METHOD}"
+    return _make(rho, errors.value, errors.interval, errors.sampling, errors.quadrature, method)
 
 
 def count(rho: SpectralDensity, a: float, b: float) -> Estimate:
@@ -169,11 +159,15 @@ def _truncation(rho: SpectralDensity, functional: Callable[[quadrature.Quadratur
     return abs(float(functional(rho.quadrature) - functional(shorter)))
 
 
-def _estimate(rho: SpectralDensity, values: Tensor, *, truncation: float, method: str) -> Estimate:
+def _estimate(
+    rho: SpectralDensity, values: Tensor, *, truncation: float, skew: float, method: str
+) -> Estimate:
     """Mean of one value per probe ``[K]``; sampling and truncation errors added."""
-    value, sampling = float(values.mean()), float(half_width(values, rho.level))
-    error = sampling + truncation
-    return _make(rho, value, (value - error, value + error), sampling, truncation, method)
+    value, count = float(values.mean()), values.shape[0]
+    error = float(values.std(dim=0)) / math.sqrt(count) if count > 1 else 1.0
+    below, above = (reach * error for reach in reaches(count, skew, rho.level))
+    interval = (value - below - truncation, value + above + truncation)
+    return _make(rho, value, interval, (below + above) / 2, truncation, method)
 
 
 def _make(

@@ -56,9 +56,10 @@ def spectral_sum(
     Returns
     -------
     Estimate
-        The interval adds up a t-interval across probes, what is left of the quadrature's error as its
-        changes suggest, and rounding. ``status`` COMPLETE or INVARIANT_SUBSPACE; with ``tol`` CONVERGED,
-        MAX_PRODUCTS, or NOISE_FLOOR where rounding alone exceeds it; INTERRUPTED, NONFINITE_OPERATOR.
+        The interval adds up a t-interval across probes, longer on the side on which what they see is skewed,
+        what is left of the quadrature's error as its changes suggest, and rounding. ``status`` COMPLETE or
+        INVARIANT_SUBSPACE; with ``tol`` CONVERGED, MAX_PRODUCTS, or NOISE_FLOOR where rounding alone exceeds
+        it; INTERRUPTED, NONFINITE_OPERATOR.
 
     Raises
     ------

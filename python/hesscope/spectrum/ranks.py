@@ -43,7 +43,8 @@ def effective_rank(
     Returns
     -------
     Estimate
-        The interval is a jackknife t-interval of the logarithm, with truncation and rounding.
+        The interval is that of the logarithm, a jackknife t-interval, longer on the side on which what the
+        probes see is skewed; with truncation and rounding.
 
     Raises
     ------

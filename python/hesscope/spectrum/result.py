@@ -208,7 +208,7 @@ class SpectralDensity:
         return estimates.moment(self, p)
 
     def trace(self) -> Estimate:
-        """Estimate ``tr H`` with a t-interval across probes."""
+        """Estimate ``tr H`` with a t-interval across probes, longer on the side on which they are skewed."""
         return estimates.trace(self)
 
     def spectral_sum(self, f: Callable[[Tensor], Tensor]) -> Estimate:

@@ -9,7 +9,8 @@ from typing import Any
 
 from hesscope import _checks
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import Eigenpairs, Estimate, Status
+from hesscope.results import Eigenpairs, Estimate, NotDefinedError, Status
+from hesscope.spectrum import sums
 from hesscope.spectrum.density import spectral_density
 from hesscope.spectrum.probing import check_eigenpairs
 from hesscope.spectrum.result import SpectralDensity
@@ -22,6 +23,7 @@ Evaluate = Callable[[SpectralDensity, Known | None, float], Errors]
 PROBES, STEPS = 8, 100
 ROUNDINGS = 4  # a node within so many roundings of zero is zero
 _GROWTH = 64  # the default limit: so many times the products of the first sample
+_LARGEST = 700.0  # whose exponential float64 holds
 _STOPPED = (Status.INTERRUPTED, Status.NONFINITE_OPERATOR)
 
 
@@ -167,11 +169,11 @@ def run(
     tol = sampling.tol
     if tol is None or isinstance(source, SpectralDensity):
         rho = sample(source, sampling)
-        return rho, evaluate(rho, _known(rho, pairs), 1 - CONFIDENCE)
+        return rho, _evaluated(evaluate, rho, pairs, 1 - CONFIDENCE)
     level = (1 - CONFIDENCE) / _looks(sampling)
     rho = sample(source, sampling, keep_state=True)
     while True:
-        errors = evaluate(rho, _known(rho, pairs), level)
+        errors = _evaluated(evaluate, rho, pairs, level)
         if rho.status in _STOPPED:
             return rho, errors
         allowed = tol * errors.scale
@@ -187,6 +189,15 @@ def run(
         rho = resume(rho, source, **bigger, progress=sampling.progress, keep_state=True)
 
 
+def _evaluated(evaluate: Evaluate, rho: SpectralDensity, pairs: Eigenpairs | None, level: float) -> Errors:
+    """Evaluate, and keep the density in the error if that is not possible."""
+    known = None if pairs is None else known_pairs(rho, pairs)
+    try:
+        return evaluate(rho, known, level)
+    except ValueError as error:
+        raise NotDefinedError(str(error), rho) from error
+
+
 def _why_not(errors: Errors, allowed: float) -> Status:
     return Status.NOISE_FLOOR if errors.rounding > allowed else Status.MAX_PRODUCTS
 
@@ -195,20 +206,17 @@ def _looks(sampling: Sampling) -> int:
     return 1 + int(math.log2(sampling.max_products / (sampling.num_probes * sampling.num_steps)))
 
 
-def _known(rho: SpectralDensity, pairs: Eigenpairs | None) -> Known | None:
-    return None if pairs is None else known_pairs(rho, pairs)
-
-
 def additive(rho: SpectralDensity, errors: Errors, pairs: Eigenpairs | None, *, of: str) -> Estimate:
     """Return value ± error as an Estimate."""
-    interval = (errors.value - errors.total, errors.value + errors.total)
-    return _made(rho, errors.value, interval, errors, pairs, of)
+    return _made(rho, errors.value, errors.interval, errors, pairs, of)
 
 
 def multiplicative(rho: SpectralDensity, errors: Errors, pairs: Eigenpairs | None, *, of: str) -> Estimate:
     """Return an Estimate of a positive number whose logarithm, with its errors, is given."""
     value = math.exp(errors.value)
-    interval = (value * math.exp(-errors.total), value * math.exp(errors.total))
+    low, high = errors.interval
+    # One probe knows nothing; what an exponential does not hold is as good as nothing.
+    interval = (math.exp(low), math.exp(high) if high < _LARGEST else math.inf)
     return _made(rho, value, interval, errors, pairs, of)
 
 
@@ -227,7 +235,7 @@ def _made(
         width if math.isfinite(width) else math.inf,
         interval,
         rho.products,
-        f"{of}: {known}Gauss quadrature, t-interval across probes + extrapolated truncation + rounding",
+        f"{of}: {known}{sums.METHOD}",
         rho.status,
         sampling=errors.sampling,
         quadrature=errors.quadrature,

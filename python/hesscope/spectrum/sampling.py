@@ -23,7 +23,13 @@ def half_width(values: Tensor, level: float = CONFIDENCE) -> Tensor:
 
 
 def jackknife(statistic: Callable[[Tensor], Tensor], values: Tensor, level: float = CONFIDENCE) -> float:
-    """Half-width for a smooth nonlinear function of means (Efron and Stein 1981).
+    """Half-width for a smooth nonlinear function of means: Student's t times :func:`jackknife_error`."""
+    error = jackknife_error(statistic, values)
+    return error if math.isinf(error) else student(values.shape[0] - 1, level) * error
+
+
+def jackknife_error(statistic: Callable[[Tensor], Tensor], values: Tensor) -> float:
+    """Standard error of a smooth nonlinear function of means (Efron and Stein 1981); ``inf`` for one probe.
 
     Parameters
     ----------
@@ -31,8 +37,6 @@ def jackknife(statistic: Callable[[Tensor], Tensor], values: Tensor, level: floa
         Maps means ``[...]`` to a scalar.
     values
         Shape ``[K, ...]``, one entry per probe.
-    level
-        Of the interval.
     """
     count = values.shape[0]
     if count < 2:
@@ -40,7 +44,7 @@ def jackknife(statistic: Callable[[Tensor], Tensor], values: Tensor, level: floa
     total = values.sum(dim=0)
     left_out = torch.stack([statistic((total - value) / (count - 1)) for value in values])
     spread = (left_out - left_out.mean()).square().sum() * (count - 1) / count
-    return student(count - 1, level) * math.sqrt(float(spread))
+    return math.sqrt(float(spread))
 
 
 def count_interval(lower: Tensor, upper: Tensor, n: int, level: float = CONFIDENCE) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,10 +24,14 @@ from hesscope.krylov.recurrence import squared_norms
 from hesscope.results import Eigenpairs
 from hesscope.spectrum import quadrature
 from hesscope.spectrum.probing import BATCH, project
-from hesscope.spectrum.result import SpectralDensity
-from hesscope.spectrum.sampling import CONFIDENCE, jackknife, student
+from hesscope.spectrum.sampling import CONFIDENCE, jackknife_error
+from hesscope.spectrum.skewness import reaches, skewness
+
+if TYPE_CHECKING:
+    from hesscope.spectrum.result import SpectralDensity
 
 Statistic = Callable[[Tensor], Tensor]
+METHOD = "Gauss quadrature, skewed t-interval across probes + extrapolated truncation + rounding"
 _SLOWEST, _FASTEST = 0.9, 1 / 8  # ratios of successive changes that are believed
 
 
@@ -38,8 +43,8 @@ class Errors:
     ----------
     value
         The statistic.
-    sampling
-        Half-width of its t-interval across probes; ``inf`` for one probe.
+    below, above
+        How far the sampling interval reaches to either side; ``inf`` for one probe.
     quadrature
         What is left of the quadrature's error, extrapolated from a quarter, half and all of the steps.
     rounding
@@ -49,15 +54,27 @@ class Errors:
     """
 
     value: float
-    sampling: float
+    below: float
+    above: float
     quadrature: float
     rounding: float
     scale: float
 
     @property
+    def sampling(self) -> float:
+        """Half-width of the sampling interval."""
+        return (self.below + self.above) / 2
+
+    @property
     def total(self) -> float:
-        """The parts, added."""
+        """The parts, added: half-width of the interval."""
         return self.sampling + self.quadrature + self.rounding
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The interval, all parts included."""
+        others = self.quadrature + self.rounding
+        return self.value - self.below - others, self.value + self.above + others
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +148,7 @@ def estimate(
     known
         Eigenpairs to take out.
     level
-        Probability that the t-interval misses.
+        Probability that the sampling interval misses.
 
     Notes
     -----
@@ -149,13 +166,45 @@ def estimate(
 
     values = sums(rho.quadrature)
     value = float(statistic(values.mean(dim=0)))
-    sampling = jackknife(statistic, values)
-    if math.isfinite(sampling):
-        sampling *= student(rho.num_probes - 1, 1 - level) / student(rho.num_probes - 1)
+    error = jackknife_error(statistic, values)
+    skew = _skewness(rho, functions, statistic, known, values.mean(dim=0))
+    below, above = (
+        error if math.isinf(error) else reach * error for reach in reaches(rho.num_probes, skew, 1 - level)
+    )
     left = 0.0 if bool(rho.quadrature.ended.all()) else _left_over(at, rho.num_steps, value)
     nodes, weights = rho.quadrature.nodes, rho.quadrature.weights
     scale = rho.n * float((weights * functions[0](nodes).abs()).sum(dim=1).mean())
-    return Errors(value, sampling, left, _rounding(rho, functions, statistic, values), scale)
+    return Errors(value, below, above, left, _rounding(rho, functions, statistic, values), scale)
+
+
+def _skewness(
+    rho: SpectralDensity,
+    functions: Sequence[Function],
+    statistic: Statistic,
+    known: Known | None,
+    means: Tensor,
+) -> float:
+    """Skewness of one probe's share in the statistic, linearised at the means: of a single function then."""
+    at = means.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(statistic(at), at)
+
+    def linear(x: Tensor) -> Tensor:
+        return (torch.stack([f(x) for f in functions], dim=-1) * slope).sum(dim=-1)
+
+    return skew_of(rho, linear, known)
+
+
+def skew_of(rho: SpectralDensity, f: Function, known: Known | None = None) -> float:
+    """Skewness of what one probe sees of ``tr f(H)``, eigenvalues that are known left out."""
+    weights, values = rho.sampled.weights, f(rho.sampled.nodes)
+    centre = (weights * values).sum(dim=1).mean()
+    away = values - centre
+    squares, cubes = (float(rho.num_sampled * (weights * away**p).sum(dim=1).mean()) for p in (2, 3))
+    if known is not None:  # what is taken out of every sample varies no more
+        away = f(known.values) - centre
+        squares, cubes = (s - float((known.squares @ away**p).mean()) for s, p in ((squares, 2), (cubes, 3)))
+    return skewness(squares, cubes)
 
 
 def _corrections(rho: SpectralDensity, functions: Sequence[Function], known: Known | None) -> Tensor:

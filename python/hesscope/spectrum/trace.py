@@ -64,8 +64,9 @@ def trace(
     tol
         Stop when the half-width is at most ``tol * tr|H|``, tr|H| as 8 steps of Lanczos see it (8 products):
         look at 8, 16, 32, ... samples. Each look has its share of the 5 %, so that looking does not spoil the
-        interval. "auto" then measures H on a sketch of 8 directions, unless eigenpairs are given, and samples
-        outside it; "hutch++" and "xtrace" fix their number of products.
+        interval. "auto", unless eigenpairs are given, first looks at 8 plain samples; if those are not enough
+        it measures H on a sketch of 8 directions and samples outside it, afresh. "hutch++" and "xtrace" fix
+        their number of products.
     eigenpairs
         Of this operator, from :func:`hesscope.eigenpairs`. The estimate is unbiased even if they are not
         accurate, or belong to another operator; only the variance suffers.
@@ -155,22 +156,24 @@ def _until(prober: Prober, method: str, tol: float, pairs: Eigenpairs | None) ->
     """Sample until the half-width is below the tolerance, looking at doubling numbers."""
     if prober.n <= prober.budget // 2 and prober.n <= 2 * _DIRECTIONS + STEPS + FIRST_LOOK:
         return _exact(prober)
-    needed = STEPS + FIRST_LOOK + (2 * _DIRECTIONS if method == "auto" and pairs is None else 0)
+    needed = STEPS + FIRST_LOOK
     if prober.budget < needed:
         msg = f"{_WHERE}: products must be at least {needed} with tol, got {prober.budget}"
         raise ValueError(msg)
     target = tol * nuclear_norm_scale(prober, pairs)
-    if pairs is not None:
-        plan = _without(prober, pairs)
-    elif method == "auto":
-        directions = min(_DIRECTIONS, prober.n)
-        plan = _beyond(Sketch(prober, directions, kind="gaussian"), "small sketch")
-    else:
-        plan = _plain()
-    counts = look_counts(FIRST_LOOK, prober.budget - prober.used)
-    level = look_level(len(counts))
-    samples = _looked_at(prober, plan, target, counts, level)
-    method = f"{plan.method}, at {100 * level:.3g} % for each of {len(counts)} looks"
+    plan = _plain() if pairs is None else _without(prober, pairs)
+    # Where a first look at plain samples is not enough, a sketch takes out what varies most.
+    first = FIRST_LOOK + 2 * min(_DIRECTIONS, prober.n)
+    sketching = method == "auto" and pairs is None and prober.budget >= needed + first
+    counts = look_counts(FIRST_LOOK, prober.budget - prober.used - (first if sketching else 0))
+    looks = len(counts) + sketching
+    level = look_level(looks)
+    samples = _looked_at(prober, plan, target, [FIRST_LOOK] if sketching else counts, level)
+    if sketching and prober.status is Status.MAX_PRODUCTS:
+        prober.status = Status.COMPLETE
+        plan = _beyond(Sketch(prober, min(_DIRECTIONS, prober.n), kind="gaussian"), "small sketch")
+        samples = _looked_at(prober, plan, target, counts, level)
+    method = f"{plan.method}, at {100 * level:.3g} % for each of {looks} looks"
     return _sampled(prober, samples, plan.known, method, level=level)
 
 

@@ -38,21 +38,26 @@ def widened(
     )
     if new.status in (Status.INTERRUPTED, Status.NONFINITE_OPERATOR):
         return replace(density, status=new.status)
-    width = max(density.num_steps, new.num_steps)
     state = None
     if keep_state and density.state is not None and new.state is not None:
         pairs = zip(_parts(density.state, operator), _parts(new.state, operator), strict=True)
         state = Recurrence(*(torch.cat(pair) for pair in pairs))
+    return replace(beside(density, new), state=state)
+
+
+def beside(density: SpectralDensity, new: SpectralDensity) -> SpectralDensity:
+    """Append the probes of ``new``: as many steps as those of ``density``, unless all of one have ended."""
+    width = max(density.num_steps, new.num_steps)
     orthogonality = [x for x in (density.orthogonality, new.orthogonality) if x is not None]
-    both_ended = all_ended and new.status is Status.INVARIANT_SUBSPACE
+    ended = density.quadrature.ended.all() and new.status is Status.INVARIANT_SUBSPACE
     return replace(
         density,
         alpha=torch.cat([_padded(density.alpha, width), _padded(new.alpha, width)]),
         beta=torch.cat([_padded(density.beta, width), _padded(new.beta, width)]),
-        status=Status.INVARIANT_SUBSPACE if both_ended else _unended(density.status),
+        status=Status.INVARIANT_SUBSPACE if ended else _unended(density.status),
         memory_bytes=max(density.memory_bytes, new.memory_bytes),
         orthogonality=max(orthogonality) if orthogonality else None,
-        state=state,
+        state=None,
     )
 
 

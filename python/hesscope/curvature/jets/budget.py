@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from hesscope.curvature.jets.footprint import Allocations, Footprint
-from hesscope.curvature.merge import join
+from hesscope.curvature.allocations import gradient_bytes
+from hesscope.curvature.jets.footprint import Footprint
 from hesscope.curvature.plan import Group, Plan
 from hesscope.curvature.split import samples, split_large, why_whole
-from hesscope.objective import Objective
 from hesscope.objective.data import Batch, concatenate, narrowed
 
 # Bytes of coefficients at once. Beyond, tensors no longer fit the caches, and the allocator of the host
@@ -18,7 +17,7 @@ _WORKING_SET = {"cpu": 40 << 20}
 
 # A product of one vector, and the first product's check by double backward, need up to this many times
 # the memory of a gradient: 2.6 for a dense network, 3.2 for a convolutional one, 3.8 for a transformer.
-_GRADIENTS = 4
+GRADIENTS = 4.0
 
 
 class TooLargeError(Exception):
@@ -78,12 +77,15 @@ def _affordable(plan: Plan, budget: int) -> int | None:
     if count < 2:
         return None
     try:
-        one, two = (_gradient_bytes(plan.objective, narrowed(whole, slice(k)), index) for k in (1, 2))
+        one, two = (
+            gradient_bytes(plan.objective, plan.objective.prepare(narrowed(whole, slice(k))), index)
+            for k in (1, 2)
+        )
     except (RuntimeError, ValueError, IndexError, TypeError):  # the model insists on its batch size
         return None
-    each = max(two - one, 1)
-    room = (budget - plan.held) / _GRADIENTS - max(one - each, 0)
-    return None if room >= count * each else max(int(room / each), 1)
+    # What does not grow with the samples is the gradient, and products go straight to where they belong.
+    rows = int((budget - plan.held) / (GRADIENTS * max(two - one, 1)))
+    return None if rows >= count else max(rows, 1)
 
 
 def cut(matrix: str, plan: Plan, error: TooLargeError, budget: int, *, may_cut: bool) -> Plan:
@@ -117,11 +119,3 @@ def _group(plan: Plan, number: int) -> tuple[Group, Batch]:
         if place == number:
             return group, concatenate(batches)
     raise IndexError(number)
-
-
-def _gradient_bytes(objective: Objective, batch: Batch, index: int) -> int:
-    result = torch.zeros(objective.n, dtype=objective.dtype, device=objective.device)
-    allocations = Allocations()
-    with allocations:
-        objective.add_gradient(result, join(objective, [batch]), index, 1.0)
-    return allocations.peak

@@ -19,6 +19,7 @@ from hesscope.curvature.jets.reads import VALUE_READ, Reads
 from hesscope.curvature.jets.rms_norms import fuse_rms_norms
 from hesscope.curvature.jets.stops import mark_stops
 from hesscope.curvature.jets.trace import Listing, listing
+from hesscope.curvature.jets.tracing import light
 from hesscope.objective import Objective
 from hesscope.objective.data import Batch, tensors
 
@@ -104,7 +105,7 @@ def capture(objective: Objective, batch: Batch, index: int, *, what: str = "grad
             found = torch.autograd.grad(loss, parameters, allow_unused=True)
         return [*found, *(tensor for tensor, _ in reads.found)]
 
-    with objective.evaluating(index), _elementary(objective):
+    with objective.evaluating(index), _elementary(objective), light():
         inputs = input_tensors(objective, batch)
         try:
             traced = make_fx(traced_outputs, decompositions(), tracing_mode="real")(*inputs)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from hesscope.curvature.allocations import Allocations
 from hesscope.curvature.graph import build_graph
 from hesscope.curvature.jets.capture import CaptureError, capture, input_tensors, signature
-from hesscope.curvature.jets.footprint import Allocations, Footprint
+from hesscope.curvature.jets.footprint import Footprint
 from hesscope.curvature.jets.program import Prepared, Program
 from hesscope.curvature.jets.reads import holds
 from hesscope.curvature.jets.verify import (
@@ -104,11 +106,14 @@ class Capturing(PlannedHessian):
         program = self._capture(batch, index)
         got = torch.empty_like(vector)
         with _naming_operators():
-            with Allocations() as primal:
-                prepared = self._evaluate(program, batch, index, gradient)
-            with Allocations() as probe:
+            prepared = self._evaluate(program, batch, index, gradient)
+            probe = Allocations()
+            with probe:
                 prepared.add_products(vector, got, scale=1.0, overwrite=True)
-        program.footprint = Footprint(prepared.size, primal.peak, probe.peak)
+        assert program.footprint is not None
+        program.footprint = replace(program.footprint, probe=probe.peak, product_flops=probe.flops)
+        if self.memory + program.footprint.peak(1, kept=False) > self.memory_budget > 0:
+            prepared = self._evaluate(program, batch, index, None)  # what counts is less without a gradient
         if expected is not None:
             check_product(self.objective, got, expected, index, gradient)
         elif self.differentiates:
@@ -165,9 +170,15 @@ class Capturing(PlannedHessian):
 
     def _evaluate(self, program: Program, batch: Batch, index: int, expected: Tensor | None) -> Prepared:
         constants = self._constants(batch, index)
+        known = program.footprint
+        primal = None if known is not None and (known.exact or expected is not None) else Allocations()
         with self.objective.evaluating(index), torch.no_grad():
             inputs = [*input_tensors(self.objective, batch), *constants]
-            prepared, gradient = program.prepare(inputs, gradient=expected is not None)
+            prepared, gradient = program.prepare(inputs, gradient=expected is not None, counter=primal)
+        if primal is not None and known is None:
+            program.footprint = Footprint(prepared.size, primal.peak, 0, primal.flops, 0)
+        elif primal is not None and known is not None:
+            program.footprint = replace(known, primal=primal.peak, exact=True)
         if expected is not None and gradient is not None:
             check_gradient(self.objective, gradient, expected, index)
         return prepared

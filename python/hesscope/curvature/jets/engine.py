@@ -7,12 +7,12 @@ import warnings
 import torch
 from torch import Tensor
 
+from hesscope.curvature.allocations import Allocations
 from hesscope.curvature.autograd import AutogradHessian
-from hesscope.curvature.jets.budget import TooLargeError, cut, prepared_for, vectors_at_once
+from hesscope.curvature.jets.budget import GRADIENTS, TooLargeError, cut, prepared_for, vectors_at_once
 from hesscope.curvature.jets.capture import CaptureError
 from hesscope.curvature.jets.capturing import Capturing
 from hesscope.curvature.jets.explain import describe
-from hesscope.curvature.jets.footprint import Allocations
 from hesscope.curvature.jets.program import Prepared, Program
 from hesscope.curvature.merge import join
 from hesscope.curvature.plan import Plan
@@ -60,6 +60,7 @@ class JetsHessian(Capturing):
     """
 
     cost = 2.0  # of a product, in gradients
+    gradients = GRADIENTS
 
     def __init__(
         self, objective: Objective, *, memory_budget: int | None = None, fallback: str | None = None
@@ -69,7 +70,7 @@ class JetsHessian(Capturing):
         self._kept_bytes = 0
         self._limit: int | None = None  # samples in a group, where large batches must be cut
         self._used: dict[int, Program] = {}  # by which program each group's values were computed last
-        self._may_fall_back = fallback == "autograd"
+        self.may_fall_back = fallback == "autograd"
         self._fallback: PlannedHessian | None = None
         self._why = ""
 
@@ -114,21 +115,24 @@ class JetsHessian(Capturing):
         themselves, nor what a library takes inside of an operator. Captures the gradient and evaluates
         the batches, like a first product, if that was not done.
         """
-        result = num_vectors * self.shape[0] * self.dtype.itemsize
         nothing = torch.empty(0, self.shape[0], dtype=self.dtype, device=self.device)
-        self._rows_into(nothing, torch.empty_like(nothing))
+        for _ in range(2):  # values that are not kept are computed without a gradient from the second time on
+            self._rows_into(nothing, torch.empty_like(nothing))
         if self._fallback is not None:
+            result = num_vectors * self.shape[0] * self.dtype.itemsize
             return result + self._fallback.memory + self._measured_fallback()
-        plan = self._current_plan()
-        peaks = [
-            program.footprint.peak(self._at_once(program, num_vectors, kept=kept), kept=kept)
-            - (program.footprint.values if kept else 0)
-            for number in range(len(plan.groups))
-            for program in [self._used[number]]
-            for kept in [number in self._prepared]
-            if program.footprint is not None
-        ]
-        return result + self.memory + max(peaks, default=0)
+        return self.peak(num_vectors)
+
+    def peak(self, num_vectors: int) -> int:
+        """Return :meth:`predicted_memory` as it is known from the last product."""
+        beside = 0
+        for number, program in self._used.items():
+            kept = number in self._prepared
+            footprint = program.footprint
+            assert footprint is not None
+            most = footprint.peak(self.at_once(program, num_vectors, kept=kept), kept=kept)
+            beside = max(beside, most - footprint.values if kept else most)
+        return num_vectors * self.shape[0] * self.dtype.itemsize + self.memory + beside
 
     def _measured_fallback(self) -> int:
         assert self._fallback is not None
@@ -143,7 +147,7 @@ class JetsHessian(Capturing):
             try:
                 return self._jet_rows(vectors, out)
             except CaptureError as error:
-                if not self._may_fall_back:
+                if not self.may_fall_back:
                     msg = f"{self.matrix}: engine='jets' must be able to capture the gradient, got: {error}"
                     raise CaptureError(msg) from error
                 self._fall_back(error)
@@ -208,7 +212,7 @@ class JetsHessian(Capturing):
                 prepared = self._prepare(number, group, join(self.objective, batches))
                 self._used[number] = prepared.program
                 self._keep(number, prepared, len(plan.groups))
-            rows = self._at_once(prepared.program, len(vectors), kept=number in self._prepared)
+            rows = self.at_once(prepared.program, len(vectors), kept=number in self._prepared)
             for start in range(0, len(vectors), max(rows, 1)):
                 part = slice(start, start + rows)
                 prepared.add_products(vectors[part], out[part], scale=group.scale, overwrite=number == 0)
@@ -236,7 +240,7 @@ class JetsHessian(Capturing):
         if self.memory + needed > self.memory_budget:
             raise TooLargeError(number, self.memory + needed)
 
-    def _at_once(self, program: Program, vectors: int, *, kept: bool) -> int:
+    def at_once(self, program: Program, vectors: int, *, kept: bool) -> int:
         """Return how many of the vectors go through a batch at once."""
         footprint = program.footprint
         assert footprint is not None

@@ -18,8 +18,8 @@ from hesscope import _ops
 from hesscope.curvature.jets.call import Call, Step, align
 
 _LEAST = 1 << 17  # elements of a sum of products, of all vectors; measured, as the others
-_LEAST_NORM = 1 << 15
-_LEAST_SOFTMAX = 1 << 16
+LEAST_NORM = 1 << 15
+LEAST_SOFTMAX = 1 << 16
 _LEAST_ROW = 16  # elements in a row of a group: shorter ones do not fill a register
 _LEAST_SOFTMAX_ROW = 32
 _CUDA = _ops.build_info()["cuda"] not in ("off", "emulated")
@@ -42,7 +42,8 @@ def sum_of_products(plain: Step, call: Call, factors: Sequence[Tensor | float]) 
         return plain
     numbers = [tensors[0].new_tensor(f) if not isinstance(f, Tensor) else _compact(f) for f in factors]
     padded = [_pad(t.shape, len(shape)) for t in (*numbers, *arguments)]
-    order = _order(out)
+    # the result's, or, where only its shape is known, that of the largest factor
+    order = _order(out if isinstance(out, Tensor) else max(numbers, key=Tensor.numel))
     if order is not None:
         numbers = [t.view(sizes).permute(order) for t, sizes in zip(numbers, padded, strict=False)]
         shape = tuple(shape[d] for d in order)
@@ -117,7 +118,7 @@ def _fold(sizes: Sequence[int], axes: list[list[int]]) -> tuple[int, ...]:
     return tuple(math.prod(sizes[d] for d in run) for run in axes)
 
 
-def _layout(shape: Sequence[int], dims: Sequence[int]) -> tuple[int, int, int] | None:
+def norm_layout(shape: Sequence[int], dims: Sequence[int]) -> tuple[int, int, int] | None:
     """Return [O, G, I] of a tensor normalised over ``dims``: over its last ones, or over all but one."""
     ndim = len(shape)
     places = sorted(d % ndim for d in dims)
@@ -133,7 +134,7 @@ def _layout(shape: Sequence[int], dims: Sequence[int]) -> tuple[int, int, int] |
 
 def norm(plain: Step, y: Tensor, rstd: Tensor, dims: Sequence[int], centred: bool) -> Step:
     """Serve ``normalize``: coefficients of y, mean and rstd."""
-    layout = _layout(y.shape, dims)
+    layout = norm_layout(y.shape, dims)
     if layout is None or not served(y) or not y.is_contiguous():
         return plain
     return functools.partial(_norm_step, plain, layout, y, rstd, centred)
@@ -142,7 +143,7 @@ def norm(plain: Step, y: Tensor, rstd: Tensor, dims: Sequence[int], centred: boo
 def _norm_step(
     plain: Step, layout: tuple[int, int, int], y: Tensor, rstd: Tensor, centred: bool, t: Tensor
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    if t.numel() < _LEAST_NORM or not t.is_contiguous():
+    if t.numel() < LEAST_NORM or not t.is_contiguous():
         result: tuple[Tensor | None, Tensor | None, Tensor | None] = plain(t)
         return result
     coefficients, values = [t.view(len(t), *layout)], y.view(layout)
@@ -154,7 +155,7 @@ def _norm_step(
 def norm_backward(plain: Step, call: Call, along: Tensor) -> Step:
     """Serve ``normalize_backward``, given mean(y g)."""
     g, y, rstd, dims, centred = call.args
-    layout = _layout(y.shape, dims)
+    layout = norm_layout(y.shape, dims)
     if layout is None or not served(y) or not (g.is_contiguous() and y.is_contiguous()):
         return plain
     mean = g.mean(dims, keepdim=True) if centred else torch.zeros_like(along)
@@ -172,7 +173,7 @@ def _norm_backward_step(
     *coefficients: Tensor,
 ) -> Tensor:
     k = coefficients[0].shape[0]
-    large = k * saved[0].numel() >= _LEAST_NORM
+    large = k * saved[0].numel() >= LEAST_NORM
     if not large or not all(t.is_contiguous() for t in coefficients):
         result: Tensor = plain(*coefficients)
         return result
@@ -184,18 +185,19 @@ def _norm_backward_step(
 
 def softmax(plain: Step, p: Tensor, dim: int, w: Tensor | None = None, *, logarithm: bool = False) -> Step:
     """Serve the softmax p over ``dim`` (counted from the last), or its logarithm, times w."""
-    if not _in_rows(p, dim):
+    if not in_rows(p, dim):
         return plain
     rows = None if w is None else w.flatten()
     return functools.partial(_softmax_step, plain, p, rows, logarithm)
 
 
-def _in_rows(p: Tensor, dim: int) -> bool:
+def in_rows(p: Tensor, dim: int) -> bool:
+    """Tell whether kernels serve a softmax p over ``dim``, counted from the last."""
     return served(p) and p.is_contiguous() and p.ndim > 0 and dim == -1 and p.shape[-1] >= _LEAST_SOFTMAX_ROW
 
 
 def _softmax_step(plain: Step, p: Tensor, w: Tensor | None, logarithm: bool, t: Tensor) -> Tensor:
-    if t.numel() < _LEAST_SOFTMAX or not t.is_contiguous():
+    if t.numel() < LEAST_SOFTMAX or not t.is_contiguous():
         result: Tensor = plain(t)
         return result
     rows = p.view(-1, p.shape[-1])
@@ -206,7 +208,7 @@ def _softmax_step(plain: Step, p: Tensor, w: Tensor | None, logarithm: bool, t: 
 def softmax_backward(plain: Step, call: Call, along: Tensor, dim: int) -> Step:
     """Serve the backward of a softmax, given sum(p g)."""
     g, p = call.args[:2]
-    if not _in_rows(p, dim) or not g.is_contiguous():
+    if not in_rows(p, dim) or not g.is_contiguous():
         return plain
     return functools.partial(_softmax_backward_step, plain, g, p, along.flatten(), call.carries)
 
@@ -220,7 +222,7 @@ def _softmax_backward_step(
     *coefficients: Tensor,
 ) -> Tensor:
     k = coefficients[0].shape[0]
-    if k * p.numel() < _LEAST_SOFTMAX or not all(t.is_contiguous() for t in coefficients):
+    if k * p.numel() < LEAST_SOFTMAX or not all(t.is_contiguous() for t in coefficients):
         result: Tensor = plain(*coefficients)
         return result
     shape = (-1, p.shape[-1])

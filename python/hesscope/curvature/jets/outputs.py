@@ -21,6 +21,7 @@ from hesscope.curvature.jets.reads import Reads
 from hesscope.curvature.jets.rms_norms import fuse_rms_norms
 from hesscope.curvature.jets.stops import mark_stops
 from hesscope.curvature.jets.trace import Instruction, Listing, Ref, listing, references, stop
+from hesscope.curvature.jets.tracing import light
 from hesscope.curvature.outputs import ModelOutput, OutputMatrix
 from hesscope.objective import Objective
 from hesscope.objective.data import Batch
@@ -58,7 +59,8 @@ def capture_outputs(
     with objective.evaluating(index), _elementary(objective):
         inputs = [*input_tensors(objective, batch), *constants]
         try:
-            traced = make_fx(pulled, decompositions(), tracing_mode="real")(*inputs)
+            with light():
+                traced = make_fx(pulled, decompositions(), tracing_mode="real")(*inputs)
             code = fuse_rms_norms(listing(traced, len(inputs), len(parameters)))
             code.separate_guards(count, [value for _, value in reads.found])
             freeze_backward(code, len(parameters))

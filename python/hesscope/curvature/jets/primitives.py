@@ -7,6 +7,7 @@ below, followed by elementary operators, and only the primitives have rules.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -271,6 +272,7 @@ def _mean(
     return x.mean(list(dim) if dim else list(range(x.ndim)), keepdim=keepdim)
 
 
+@functools.cache
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """Return what ``make_fx`` replaces while it captures: norms by our primitives, losses by elements."""
     table: dict[Any, Callable[..., Any]] = dict(get_decompositions(_ELEMENTARY))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hesscope.curvature.allocations import Allocations
 from hesscope.curvature.jets.call import Call, Step
 from hesscope.curvature.jets.footprint import Footprint, held_bytes
 from hesscope.curvature.jets.layout import channels_last, convolved, faster_last
@@ -73,16 +75,18 @@ class Program:
         self._channels_last: bool | None = None
 
     def prepare(
-        self, inputs: Sequence[Tensor], *, gradient: bool
+        self, inputs: Sequence[Tensor], *, gradient: bool, counter: Allocations | None = None
     ) -> tuple[Prepared, list[Tensor | None] | None]:
         """Compute what products on a batch need; with ``gradient``, its gradient as well.
 
-        Costs about 2/3 of a gradient without it; the first time that much more, to choose a layout.
+        Costs about 2/3 of a gradient without it; the first time that much more, to choose a layout, which
+        ``counter`` does not count.
         """
         if self._channels_last is None:
             run = functools.partial(self._trial, inputs)
             self._channels_last = bool(self._convolved) and faster_last(self.listing, inputs[0].device, run)
-        return self._prepare(inputs, self._channels_last, gradient=gradient)
+        with counter or contextlib.nullcontext():
+            return self._prepare(inputs, self._channels_last, gradient=gradient)
 
     def _trial(self, inputs: Sequence[Tensor], last: bool) -> None:
         self._prepare(inputs, last, gradient=True)

@@ -66,3 +66,16 @@ CONSTANT: frozenset[Any] = frozenset(
         aten.bernoulli.default,
     ]
 )
+
+# what there is to say about an operator; the first table that has it
+_KINDS = (
+    ("structured", rules_structured.TABLE | rules_selection.TABLE),
+    ("pointwise", rules_pointwise.TABLE | rules_special.TABLE),
+    ("bilinear", rules_bilinear.TABLE),
+    ("linear", rules_linear.TABLE | rules_indexing.TABLE),
+)
+
+
+def kind(target: Any) -> str:
+    """Return the kind of an operator's rule; "other" are rare ones that take one vector at a time."""
+    return next((name for name, table in _KINDS if target in table), "other")

@@ -159,3 +159,19 @@ def _table() -> dict[Any, Rule]:
 
 
 TABLE: dict[Any, Rule] = _table()
+
+# linear in the arguments that carry, jointly
+LINEAR: frozenset[Any] = frozenset(
+    [
+        *_FOLDED,
+        *_LOOPED,
+        *_JOINT,
+        aten.nansum.default,
+        aten.block_diag.default,
+        aten.fill.Tensor,
+        aten.masked_fill.Tensor,
+        aten.index_fill.int_Scalar,
+        aten.index_fill.int_Tensor,
+        aten.scatter.value,
+    ]
+)

@@ -1,12 +1,15 @@
 """What autograd takes for a constant while a loss is traced: ``detach``, ``no_grad``.
 
 A traced graph does not tell it: there, autograd's own detaching of what it saves looks the same. So
-while the loss runs, every tensor that does not ask for a gradient is marked in the graph.
+while the loss runs, every tensor that does not ask for a gradient is marked in the graph; but not inside
+of a ``torch.autograd.Function``, whose results get their derivative afterwards.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 import torch
@@ -44,12 +47,27 @@ class _Marker(TorchFunctionMode):
         named = dict(kwargs or {})
         if func in _READING:
             return self.read(args[0], lambda t: func(t, *args[1:], **named))
+        if not torch.is_grad_enabled() and _inside_function():
+            return func(*args, **named)
         for tensor in _tensors((args, named)):
             _mark(tensor)
         result = func(*args, **named)
         for tensor in _tensors(result):
             _mark(tensor, wrapped=func in _DETACHING)
         return result
+
+
+_APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
+
+
+def _inside_function() -> bool:
+    """Tell whether a ``torch.autograd.Function`` is being applied."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code is _APPLY:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _tensors(values: Any) -> list[Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import fx
 
 from hesscope.curvature.jets.call import Shape
+from hesscope.curvature.jets.tracing import device_of
 
 aten = torch.ops.aten
 
@@ -87,7 +88,7 @@ class Writes:
         flat = self.emit(
             aten.reshape.default, (sorted_, [value.numel()]), Shape((value.numel(),), value.dtype)
         )
-        return order, flat, self.constant(index.to(value.device))
+        return order, flat, self.constant(index.to(device_of(value)))
 
     def write(self, node: fx.Node, target: fx.Node, value: Any) -> None:
         """Record that ``node`` puts ``value`` in place of ``target``.

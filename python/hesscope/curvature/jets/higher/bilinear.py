@@ -45,8 +45,13 @@ def matrices(total: Tensor | None, a: Tensor, b: Tensor, alpha: float, summed: b
 def batches(total: Tensor | None, a: Tensor, b: Tensor, alpha: float, summed: bool) -> Tensor:
     """Add ``alpha a @ b`` for ``a [K, batch, n, k]`` and ``b [K, batch, k, m]``."""
     a, b = _paired(a, b)
+    if total is None and not summed:
+        k, batch = a.shape[:2]
+        total = torch.bmm(a.reshape(-1, *a.shape[2:]), b.reshape(-1, *b.shape[2:]))
+        total = total.view(k, batch, *total.shape[1:])
+        return total if alpha == 1 else total.mul_(alpha)
     if total is None:
-        total = a.new_zeros(1 if summed else a.shape[0], *a.shape[1:3], b.shape[3])
+        total = a.new_zeros(1, *a.shape[1:3], b.shape[3])
     for k, (x, y) in enumerate(zip(a, b, strict=True)):
         total[0 if summed else k].baddbmm_(x, y, alpha=alpha)
     return total

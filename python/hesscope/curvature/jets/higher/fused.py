@@ -22,7 +22,7 @@ from hesscope.curvature.jets.higher.algebra import CUBE, MIXED, SQUARE, Algebra,
 
 aten = torch.ops.aten
 
-_LEAST = 1 << 15  # elements of a result, of one vector; measured
+_LEAST = 1 << 13  # elements of a result, of one vector; measured
 _SERVED = (SQUARE, MIXED, CUBE)
 # g f(x), given g as the first argument and x in this place
 _PRODUCTS = {

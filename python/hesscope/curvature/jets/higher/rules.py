@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hesscope.curvature.jets import rules_indexing, rules_linear
+from hesscope.curvature.jets import rules_general, rules_indexing, rules_linear, rules_selection
 from hesscope.curvature.jets.call import Call, Rule, Step
 from hesscope.curvature.jets.higher import bilinear, pointwise, products, structured
 from hesscope.curvature.jets.higher.algebra import Algebra
@@ -25,6 +25,8 @@ LINEAR: frozenset[Any] = frozenset(
     [
         *rules_linear.TABLE,
         *rules_indexing.TABLE,
+        *rules_general.LINEAR,
+        *rules_selection.TABLE,
         aten.mul.Scalar,
         aten.div.Scalar,
         aten.max_pool2d_with_indices.default,

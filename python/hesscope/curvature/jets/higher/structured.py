@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hesscope.curvature.jets.call import Call, Rule, Step
+from hesscope.curvature.jets.higher import kernels
 from hesscope.curvature.jets.higher.algebra import (
     Algebra,
     Jet,
@@ -45,9 +46,9 @@ def _scaled(taylor: tuple[float, ...], p: Tensor) -> list[Tensor | float]:
 
 def _softmax(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
     """Build for ``p e / sum(p e)``, e the exponential of the coefficients of x."""
-    return functools.partial(
-        _softmax_step, algebra, tuple(wanted), call.out, _behind(call.args[1], call.out.ndim)
-    )
+    dim = _behind(call.args[1], call.out.ndim)
+    step = functools.partial(_softmax_step, algebra, tuple(wanted), call.out, dim)
+    return kernels.softmax(step, algebra, call.out, dim)
 
 
 def _softmax_step(algebra: Algebra, wanted: tuple[int, ...], p: Tensor, dim: int, x: Jet) -> Jet:
@@ -66,9 +67,9 @@ def _softmax_backward(call: Call, algebra: Algebra, wanted: Sequence[int], rule:
     """Build for ``p (g - sum(g p))``, given (g, p)."""
     g, p, dim = call.args[:3]
     along = (g * p).sum(_behind(dim, p.ndim), keepdim=True)
-    return functools.partial(
-        _softmax_backward_step, algebra, tuple(wanted), g, p, along, _behind(dim, p.ndim), call.carries
-    )
+    dim = _behind(dim, p.ndim)
+    step = functools.partial(_softmax_backward_step, algebra, tuple(wanted), g, p, along, dim, call.carries)
+    return kernels.softmax_backward(step, algebra, call, along, dim)
 
 
 def _softmax_backward_step(
@@ -89,9 +90,9 @@ def _softmax_backward_step(
 
 def _log_softmax(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> Step:  # noqa: ARG001
     """Build for ``x - log sum(p e)``."""
-    return functools.partial(
-        _log_softmax_step, algebra, tuple(wanted), call.out.exp(), _behind(call.args[1], call.out.ndim)
-    )
+    p, dim = call.out.exp(), _behind(call.args[1], call.out.ndim)
+    step = functools.partial(_log_softmax_step, algebra, tuple(wanted), p, dim)
+    return kernels.softmax(step, algebra, p, dim, logarithm=True)
 
 
 def _log_softmax_step(algebra: Algebra, wanted: tuple[int, ...], p: Tensor, dim: int, x: Jet) -> Jet:
@@ -133,8 +134,9 @@ def _through_logits(call: Call, algebra: Algebra, wanted: Sequence[int], rule: R
     """Build for ``g - p sum(g)``, p the softmax of x, given (g, x) and log_softmax(x)."""
     g, _, y, dim = call.args
     dim = _behind(dim, y.ndim)
-    along = g.sum(dim, keepdim=True)
-    return functools.partial(_through_logits_step, algebra, tuple(wanted), y.exp(), along, dim, call.carries)
+    along, p = g.sum(dim, keepdim=True), y.exp()
+    step = functools.partial(_through_logits_step, algebra, tuple(wanted), p, along, dim, call.carries)
+    return step if 0 in call.carries else kernels.softmax(step, algebra, p, dim, -along)
 
 
 def _through_logits_step(
@@ -164,9 +166,10 @@ def _norm(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> St
     subtracts = call.args[3]
     centred = call.args[0] - mean if subtracts else call.args[0]
     taylor = [rstd**3 * (-1 / 2), rstd**5 * (3 / 8), rstd**7 * (-5 / 16)]
-    return functools.partial(
+    step = functools.partial(
         _norm_step, algebra, tuple(wanted), centred, rstd, taylor, list(call.args[1]), subtracts, call.used
     )
+    return kernels.norm(step, algebra, call)
 
 
 def _norm_step(
@@ -196,10 +199,12 @@ def _norm_backward(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Ru
     g, y, rstd, dims, subtracts = call.args
     dims = list(dims)
     along = (y * g).mean(dims, keepdim=True)
-    inner = (g - g.mean(dims, keepdim=True) if subtracts else g) - y * along
-    return functools.partial(
+    mean = g.mean(dims, keepdim=True) if subtracts else torch.zeros_like(along)
+    inner = g - mean - y * along
+    step = functools.partial(
         _norm_backward_step, algebra, tuple(wanted), (g, y, rstd, along, inner), dims, subtracts, call.carries
     )
+    return kernels.norm_backward(step, algebra, call, mean, along, inner)
 
 
 def _norm_backward_step(
