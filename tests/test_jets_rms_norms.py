@@ -9,7 +9,8 @@ from torch import nn
 
 import hesscope as hs
 from hesscope.curvature.jets.capture import capture
-from hesscope.curvature.jets.primitives import decompositions, ops
+from hesscope.curvature.jets.decompositions import decompositions
+from hesscope.curvature.jets.primitives import ops
 from hesscope.objective import Objective
 
 aten = torch.ops.aten

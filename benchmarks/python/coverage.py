@@ -25,6 +25,7 @@ from hesscope.testing import prescribed_spectrum
 
 N, RUNS = 1024, 1000
 PURE, AT_LEAST = (0.93, 0.97), 0.93
+_BEGIN, _END = "<!-- coverage -->", "<!-- /coverage -->"
 NOISE = 2.6  # standard deviations of a share of so many runs, that a verdict grants it (1 in 100)
 
 
@@ -106,6 +107,13 @@ def table(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def insert(page: Path, text: str, runs: int) -> None:
+    """Put the table between the marks of a page."""
+    before, rest = page.read_text(encoding="utf-8").split(_BEGIN)
+    after = rest.split(_END)[1]
+    page.write_text(f"{before}{_BEGIN}\n{runs:,} runs each.\n\n{text}{_END}{after}", encoding="utf-8")
+
+
 def _mark(verdict: str) -> str:
     return {"TOO LOW": " ↓", "TOO HIGH": " ↑", "an estimate": " (e)"}.get(verdict, "")
 
@@ -116,12 +124,12 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=N)
     parser.add_argument("--only", default="", help="cases whose 'spectrum: name' contains this")
     parser.add_argument("--json", type=Path, help="write the record to this file")
-    parser.add_argument("--markdown", type=Path, help="write the table to this file")
+    parser.add_argument("--page", type=Path, help="put the table into this page (docs/error_bars.md)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = measure(options.runs, options.n, options.only)
-    if options.markdown:
-        options.markdown.write_text(table(rows))
+    if options.page:
+        insert(options.page, table(rows), options.runs)
     if options.json:
         record = {"environment": environment(), "runs": options.runs, "n": options.n, "rows": rows}
         options.json.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -8,8 +8,8 @@
 namespace hesscope {
 inline namespace HESSCOPE_MATH_ABI {
 
-/// f(x), f'(x), f''(x), f'''(x). Mostly the C++ library's functions: this runs once per batch and layer,
-/// while products with vectors reuse the result.
+/// f(x), f'(x), f''(x), f'''(x). Mostly the C++ library's functions: this runs once per batch and
+/// layer, while products with vectors reuse the result.
 struct Derivatives {
   double d[4];
 };

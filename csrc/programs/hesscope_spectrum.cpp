@@ -138,7 +138,8 @@ std::string operator_json(const Settings& s, const Network& network, index_t n, 
       .str();
 }
 
-/// The numbers and intervals of the Python package's SpectralDensity.
+/// The numbers of the Python package's SpectralDensity, and its intervals but for the trace:
+/// Student's here, there longer on the side on which the samples are skewed.
 void print_summary(const DensityRecord& record, const Quadrature& q) {
   const LanczosRun& run = record.run;
   const auto n = static_cast<double>(run.n);

@@ -15,5 +15,5 @@
       return ::hesscope::cpu_v2::__VA_ARGS__; \
   }
 #else
-#define HESSCOPE_CPU_DISPATCH(...) return ::hesscope::cpu_v2::__VA_ARGS__
+#define HESSCOPE_CPU_DISPATCH(...) return ::hesscope::cpu_v2::__VA_ARGS__;
 #endif

@@ -96,7 +96,8 @@ class DelayedBasis:
         largest = torch.maximum(scalars[:, _STATE.LARGEST], alpha.abs() + norm)
         ended = norm <= breakdown_tolerance * largest
         beta.copy_(norm.masked_fill(ended, 0.0))
-        v.masked_fill_(ended[:, None], 0.0)
+        if bool(ended.any()):  # seldom, and a pass over v
+            v.masked_fill_(ended[:, None], 0.0)
         reciprocal = norm.reciprocal().masked_fill(ended, 0.0)
         self._along = (along * reciprocal[:, None]).masked_fill(ended[:, None], 0.0)
         self._alpha[:, j], self._beta[:, j] = alpha, beta

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from hesscope.curvature.allocations import gradient_bytes
 from hesscope.curvature.jets.footprint import Footprint
 from hesscope.curvature.plan import Group, Plan
 from hesscope.curvature.split import samples, split_large, why_whole
-from hesscope.objective.data import Batch, concatenate, narrowed
+from hesscope.objective.data import Batch, concatenate
 
 # Bytes of coefficients at once. Beyond, tensors no longer fit the caches, and the allocator of the host
 # returns them to the system after every operator: a small CNN takes 2.45 gradients a product with 2
@@ -29,12 +28,15 @@ class TooLargeError(Exception):
         Of the group in the plan.
     needed
         Bytes that would be enough.
+    estimated
+        True if that was not measured, but follows from the memory of a gradient.
     """
 
-    def __init__(self, number: int, needed: int) -> None:
+    def __init__(self, number: int, needed: int, *, estimated: bool = False) -> None:
         super().__init__(number, needed)
         self.number = number
         self.needed = needed
+        self.estimated = estimated
 
 
 def working_set(left: int, device: torch.device) -> int:
@@ -50,42 +52,23 @@ def vectors_at_once(left: int, footprint: Footprint, cached: int, device: torch.
     return max(1, min(left // max(footprint.probe, 1), working_set(left, device) // max(cached, 1)))
 
 
-def prepared_for(plan: Plan, budget: int, limit: int | None) -> Plan:
-    """Cut the batches of a plan whose products are bound not to fit a budget, before anything is captured.
+def cut_again(plan: Plan, limit: int) -> Plan:
+    """Cut the batches of a new plan as those of the one before it, if they still can be cut."""
+    try:
+        return split_large(plan, limit)
+    except ValueError:
+        return plan
 
-    At a ``limit`` that is known, or from the memory of the gradients of one sample and of two, which is
-    what it costs then.
+
+def foresee(plan: Plan, number: int, batch: Batch, gradient: int, budget: int) -> None:
+    """Raise TooLargeError before a batch is captured that can be cut, and is bound not to fit the budget.
+
+    ``gradient`` bytes is what its gradient needed, parts that do not grow with the batch left out: products
+    go straight to where they belong.
     """
-    if budget == 0 or why_whole(plan.objective):
-        return plan
-    rows = limit if limit is not None else _affordable(plan, budget)
-    if rows is None:
-        return plan
-    try:
-        return split_large(plan, rows)
-    except ValueError:  # left whole; if it does not fit, the error will say why
-        return plan
-
-
-def _affordable(plan: Plan, budget: int) -> int | None:
-    """Return how many samples of the largest batch fit; None for all."""
-    whole, index = max(
-        ((concatenate(batches), group.entries[0].index) for group, batches in plan.walk()),
-        key=lambda pair: samples(pair[0]),
-    )
-    count = samples(whole)
-    if count < 2:
-        return None
-    try:
-        one, two = (
-            gradient_bytes(plan.objective, plan.objective.prepare(narrowed(whole, slice(k))), index)
-            for k in (1, 2)
-        )
-    except (RuntimeError, ValueError, IndexError, TypeError):  # the model insists on its batch size
-        return None
-    # What does not grow with the samples is the gradient, and products go straight to where they belong.
-    rows = int((budget - plan.held) / (GRADIENTS * max(two - one, 1)))
-    return None if rows >= count else max(rows, 1)
+    needed = plan.held + int(GRADIENTS * gradient)
+    if needed > budget > 0 and samples(batch) > 1 and not why_whole(plan.objective):
+        raise TooLargeError(number, needed, estimated=True)
 
 
 def cut(matrix: str, plan: Plan, error: TooLargeError, budget: int, *, may_cut: bool) -> Plan:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-from hesscope.curvature.jets.primitives import decompositions
+from hesscope.curvature.jets.decompositions import decompositions
 from hesscope.curvature.jets.reads import VALUE_READ, Reads
 from hesscope.curvature.jets.rms_norms import fuse_rms_norms
 from hesscope.curvature.jets.stops import mark_stops

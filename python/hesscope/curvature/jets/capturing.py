@@ -80,16 +80,23 @@ class Capturing(PlannedHessian):
         """Return the captured gradient of a batch of the plan, checked against autograd."""
         key = self._variant(signature(self.objective, batch), batch, group.entries[0].index)
         if number not in self._verified or key not in self._programs:
-            self._prepare(number, group, batch)
+            self._prepare(number, group, batch, whole=True)
         return self._programs[key]
 
-    def _prepare(self, number: int, group: Group, batch: Batch) -> Prepared:
-        """Compute the values of a batch; the first time, check them against autograd."""
+    def _prepare(self, number: int, group: Group, batch: Batch, *, whole: bool = False) -> Prepared:
+        """Compute the values of a batch; the first time, check them against autograd.
+
+        ``whole``: it is not to be cut.
+        """
         index = group.entries[0].index
         key = self._variant(signature(self.objective, batch), batch, index)
         if number in self._verified:
             return self._evaluate(self._programs[key], batch, index, None)
-        expected = self._gradient(batch, index)
+        counter = Allocations() if key not in self._programs and not whole else None
+        with counter or contextlib.nullcontext():
+            expected = self._gradient(batch, index)
+        if counter is not None:  # the gradient itself and where it is added do not grow with the batch
+            self._foresee(number, batch, max(counter.peak - 2 * counter.now, 0))
         require_finite(self.objective, expected, index)
         prepared = self._recall(key, batch, index, expected)
         if prepared is None:
@@ -98,6 +105,9 @@ class Capturing(PlannedHessian):
         self._trusted.add(key)
         self._verified.add(number)
         return prepared
+
+    def _foresee(self, number: int, batch: Batch, gradient: int) -> None:
+        """Act on what the gradient of a batch of a new signature needed, before it is captured."""
 
     def _captured(self, batch: Batch, index: int, gradient: Tensor) -> Prepared:
         """Capture, and check a product with the batch's values, counting the memory of both."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hesscope.curvature.allocations import Allocations
 from hesscope.curvature.autograd import AutogradHessian
-from hesscope.curvature.jets.budget import GRADIENTS, TooLargeError, cut, prepared_for, vectors_at_once
+from hesscope.curvature.jets.budget import GRADIENTS, TooLargeError, cut, cut_again, foresee, vectors_at_once
 from hesscope.curvature.jets.capture import CaptureError
 from hesscope.curvature.jets.capturing import Capturing
 from hesscope.curvature.jets.explain import describe
@@ -18,6 +18,7 @@ from hesscope.curvature.merge import join
 from hesscope.curvature.plan import Plan
 from hesscope.curvature.planned import PlannedHessian
 from hesscope.objective import Objective
+from hesscope.objective.data import Batch
 
 
 class JetsHessian(Capturing):
@@ -68,6 +69,7 @@ class JetsHessian(Capturing):
         super().__init__(objective, memory_budget=memory_budget)
         self._prepared: dict[int, Prepared] = {}
         self._kept_bytes = 0
+        self._foresees = True
         self._limit: int | None = None  # samples in a group, where large batches must be cut
         self._used: dict[int, Program] = {}  # by which program each group's values were computed last
         self.may_fall_back = fallback == "autograd"
@@ -181,17 +183,26 @@ class JetsHessian(Capturing):
                     self._walk(plan, vectors, out)
                     break
                 except TooLargeError as error:
-                    plan = cut(self.matrix, plan, error, self.memory_budget, may_cut=self.merges)
-                    self._replan(plan)
+                    plan = self._smaller(plan, error)
             if self.l2 != 0:
                 out.add_(vectors, alpha=self.l2)
 
     def _arranged(self, plan: Plan) -> Plan:
-        if not self.merges or (self._programs and self._limit is None):
-            return plan
-        found = prepared_for(plan, self.memory_budget, self._limit)
-        self._limit = found.limit
-        return found
+        return plan if self._limit is None else cut_again(plan, self._limit)
+
+    def _foresee(self, number: int, batch: Batch, gradient: int) -> None:
+        if self._foresees and self.merges and self._plan is not None:
+            foresee(self._plan, number, batch, gradient, self.memory_budget)
+
+    def _smaller(self, plan: Plan, error: TooLargeError) -> Plan:
+        try:
+            plan = cut(self.matrix, plan, error, self.memory_budget, may_cut=self.merges)
+        except MemoryError:
+            if not error.estimated:
+                raise
+            self._foresees = False  # left whole: what it needs will be measured
+        self._replan(plan)
+        return plan
 
     def _replan(self, plan: Plan) -> None:
         """Go on with other groups: nothing that was kept belongs to them."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from hesscope.curvature.jets.capture import Captured, CaptureError, _elementary, _reason, input_tensors
-from hesscope.curvature.jets.primitives import decompositions
+from hesscope.curvature.jets.decompositions import decompositions
 from hesscope.curvature.jets.reads import Reads
 from hesscope.curvature.jets.rms_norms import fuse_rms_norms
 from hesscope.curvature.jets.stops import mark_stops
