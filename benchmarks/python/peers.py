@@ -87,21 +87,27 @@ def curvlinops_operator(model: nn.Module, batches: list[Batch]):
     )
 
 
-def curvlinops_product(model: nn.Module, batch: Batch) -> Product:
-    operator = curvlinops_operator(model, [batch])
+def curvlinops_product(model: nn.Module, *batches: Batch) -> Product:
+    operator = curvlinops_operator(model, list(batches))
     return plain_attention(lambda rows: (operator @ rows.T).T)
 
 
 @plain_attention
-def retained_product(model: nn.Module, batch: Batch) -> Product:
-    """Double backward on a kept graph of the gradient: the strongest formulation in plain PyTorch."""
+def retained_product(model: nn.Module, *batches: Batch) -> Product:
+    """Double backward on kept graphs of the gradients: the strongest formulation in plain PyTorch."""
     parameters = list(model.parameters())
-    gradients = torch.autograd.grad(mean_loss(model, batch), parameters, create_graph=True)
-    flat = torch.cat([g.reshape(-1) for g in gradients])
+    flat = []
+    for batch in batches:
+        gradients = torch.autograd.grad(mean_loss(model, batch), parameters, create_graph=True)
+        flat.append(torch.cat([g.reshape(-1) for g in gradients]) / len(batches))
 
     def product(rows: Tensor) -> Tensor:
-        parts = [torch.autograd.grad(flat, parameters, v, retain_graph=True) for v in rows]
-        return torch.stack([torch.cat([p.reshape(-1) for p in part]) for part in parts])
+        out = torch.zeros_like(rows)
+        for row, v in zip(out, rows, strict=True):
+            for g in flat:
+                parts = torch.autograd.grad(g, parameters, v, retain_graph=True)
+                row += torch.cat([p.reshape(-1) for p in parts])
+        return out
 
     return product
 
