@@ -84,6 +84,17 @@ def test_the_backward_of_an_activation_is_one_call(name, calls):
         assert calls[True] == 2, calls
 
 
+@pytest.mark.parametrize("name", ["tanh", "gelu", "square"])
+def test_one_direction_beside_many_is_that_direction_for_each(name, calls):
+    objective = problem(name)
+    u, v = torch.randn(2, 3, objective.n, dtype=torch.float64)
+    d3 = hs.third_order(objective, engine="jets")
+    expected = d3.contract(u[:1].expand(3, -1).clone(), v)
+    for got in (d3.contract(u[0], v), d3.contract(v, u[0])):
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-14)
+    assert calls[False] > 0
+
+
 def test_small_tensors_stay_in_torch(calls, monkeypatch):
     monkeypatch.setattr(fused, "_LEAST", 1 << 30)
     objective = problem("gelu")

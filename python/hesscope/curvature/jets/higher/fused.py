@@ -90,9 +90,14 @@ def _step(
             moved = g[i] if g else None
             out[i] = None if moved is None else moved * first
         return tuple(out)
-    found = _ops.pointwise_jet(taylor, _flat(x), g_value, _flat(g), mixed=mixed, wanted=kept)
+    rows = [max((len(jet[i]) for jet in jets if jet[i] is not None), default=0) for i in range(len(x))]
+    most = max(rows)
+    found = _ops.pointwise_jet(taylor, _flat(x, most), g_value, _flat(g, most), mixed=mixed, wanted=kept)
+    if mixed:  # one direction beside many: its own coefficients stay one row
+        found = [*(t if t is None else t[:k] for t, k in zip(found[:2], rows, strict=False)), found[2]]
     return tuple(None if t is None else t.view(-1, *shape) for t in found)
 
 
-def _flat(jet: Sequence[Tensor | None]) -> list[Tensor | None]:
-    return [None if t is None else t.contiguous().flatten(1) for t in jet]
+def _flat(jet: Sequence[Tensor | None], rows: int) -> list[Tensor | None]:
+    """Return coefficients as rows of one length, as many as the coefficient of most rows has."""
+    return [None if t is None else t.expand(rows, *t.shape[1:]).contiguous().flatten(1) for t in jet]
