@@ -90,7 +90,7 @@ def _step(
             moved = g[i] if g else None
             out[i] = None if moved is None else moved * first
         return tuple(out)
-    rows = [max((len(jet[i]) for jet in jets if jet[i] is not None), default=0) for i in range(len(x))]
+    rows = [max(0 if t is None else len(t) for t in parts) for parts in zip(*jets, strict=True)]
     most = max(rows)
     found = _ops.pointwise_jet(taylor, _flat(x, most), g_value, _flat(g, most), mixed=mixed, wanted=kept)
     if mixed:  # one direction beside many: its own coefficients stay one row
