@@ -55,7 +55,11 @@ def products(case: str, repeats: int) -> Row:
     model, batch = problem(name)
     batches = split(batch, int(parts or 1))
     H = hs.hessian(peers.objective(model, batches))
-    jobs = {"hesscope": H.rows, "retained graph": peers.retained_product(model, *batches)}
+    kept = torch.empty(VECTORS, H.shape[0])  # where products go, as in a Lanczos run
+    jobs = {
+        "hesscope": lambda rows: H.rows(rows, out=kept),
+        "retained graph": peers.retained_product(model, *batches),
+    }
     if case == "small":
         jobs["vmap(jvp(grad))"] = peers.nested_product(model, batch)
     if peers.installed("curvlinops"):
