@@ -24,9 +24,9 @@ import torch
 import torch.nn.functional as F
 from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import hesscope as hs
+import peers
 from harness import arguments, interleaved, median_ratio, record
 from jets_products import problem
 
@@ -54,7 +54,7 @@ def primme(operator: Any, k: int, tol: float) -> Pairs:
     return descending(*primme_eigsh(operator, k, which="LA", tol=tol))
 
 
-@sdpa_kernel(SDPBackend.MATH)  # fused attention has no second derivative for them to use
+@peers.plain_attention
 def eigenthings(model: nn.Module, batch: Batch, k: int, steps: int) -> Pairs:
     from hessian_eigenthings.algorithms.lanczos import lanczos
     from hessian_eigenthings.operators.hessian import HessianOperator
@@ -66,15 +66,9 @@ def eigenthings(model: nn.Module, batch: Batch, k: int, steps: int) -> Pairs:
     return values[order], (vectors if vectors.shape[0] == len(values) else vectors.T)[order]
 
 
-@sdpa_kernel(SDPBackend.MATH)
+@peers.plain_attention
 def curvlinops(model: nn.Module, batch: Batch, k: int, tol: float) -> Pairs:
-    from curvlinops import HessianLinearOperator
-
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    operator = HessianLinearOperator(
-        model, nn.CrossEntropyLoss(), parameters, [batch], check_deterministic=False
-    )
-    return arpack(operator.to_scipy(), k, tol)
+    return arpack(peers.curvlinops_operator(model, [batch]).to_scipy(), k, tol)
 
 
 def hesscope(objective: hs.Objective, k: int, tol: float, *, check: bool) -> hs.Eigenpairs:

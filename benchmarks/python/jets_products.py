@@ -19,6 +19,7 @@ import networks
 from harness import arguments, environment, interleaved, median_ratio, record
 from hesscope.curvature import hessian
 from hesscope.objective import Objective
+from peers import gradient
 
 CASES = ("small", "mlp", "cnn", "cnn-train", "gpt")
 
@@ -27,10 +28,6 @@ def problem(case: str) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
     """Return a case of networks.py; "cnn-train" is its "cnn" with statistics of the batch."""
     model, batch = networks.problem(case.removesuffix("-train"))
     return model.train(case.endswith("-train")), batch
-
-
-def gradient(model: nn.Module, batch: tuple[Tensor, Tensor]) -> None:
-    torch.autograd.grad(F.cross_entropy(model(batch[0]), batch[1]), list(model.parameters()))
 
 
 def measure(case: str, vectors: list[int], repeats: int) -> list[dict[str, object]]:
@@ -46,7 +43,7 @@ def measure(case: str, vectors: list[int], repeats: int) -> list[dict[str, objec
         if error > 2**14 * torch.finfo(torch.float32).eps:  # two float32 evaluations of a deep model
             msg = f"{case}: products are off by {error:.1e}"
             raise SystemExit(msg)
-        jobs = {"gradient": functools.partial(gradient, model, batch)}
+        jobs = {"gradient": functools.partial(gradient, model, [batch])}
         jobs |= {name: functools.partial(h.rows, probes) for name, h in engines.items()}
         seconds = interleaved(jobs, repeats)
         row = {"case": case, "n": objective.n, "K": k, "error": error}

@@ -11,31 +11,14 @@ Networks width-width-width-10 with tanh and a cross entropy, float32, all parame
 import sys
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp, vmap
+from torch import nn
 
 from harness import arguments, interleaved, median_ratio, record
 from hesscope.curvature import hessian
 from hesscope.objective import Objective
+from peers import nested_product
 
 SIZES = ((16, 16), (32, 32), (64, 64), (128, 256))  # width, batch
-
-
-def nested(objective: Objective, data: tuple[Tensor, Tensor], vectors: Tensor) -> Tensor:
-    """Multiply as a user of torch.func does: [K, n] -> [K, n]."""
-    parameters = {name: p.detach() for name, p in objective.parameters.items()}
-
-    def loss(values: dict[str, Tensor]) -> Tensor:
-        return F.cross_entropy(functional_call(objective.model, values, (data[0],)), data[1])
-
-    def product(tangent: dict[str, Tensor]) -> dict[str, Tensor]:
-        return jvp(grad(loss), (parameters,), (tangent,))[1]
-
-    parts = {
-        name: vectors[:, part].view(-1, *parameters[name].shape) for name, part in objective.slices.items()
-    }
-    return torch.cat([x.flatten(1) for x in vmap(product)(parts).values()], dim=1)
 
 
 def main() -> None:
@@ -53,14 +36,15 @@ def main() -> None:
         objective = Objective(model, nn.CrossEntropyLoss(), data)
         native, jets = (hessian(objective, engine=name) for name in ("native", "jets"))
         vectors = torch.randn(options.vectors, objective.n)
-        want = nested(objective, data, vectors)
+        nested = nested_product(model, data)
+        want = nested(vectors)
         for engine in (native, jets):
             error = float((engine.rows(vectors) - want).norm() / want.norm())
             if not error <= 256 * torch.finfo(torch.float32).eps:
                 sys.exit(f"width {width}: products of engine={engine.engine!r} are off by {error:.1e}")
         seconds = interleaved(
             {
-                "nested": lambda o=objective, d=data, v=vectors: nested(o, d, v),
+                "nested": lambda f=nested, v=vectors: f(v),
                 "jets": lambda h=jets, v=vectors: h.rows(v),
                 "native": lambda h=native, v=vectors: h.rows(v),
             },

@@ -21,7 +21,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 import hesscope as hs
 from harness import arguments, environment, interleaved, median_ratio, record
 from hesscope.third_order.elementary_norms import ElementaryNorms
-from jets_products import CASES, gradient, problem
+from jets_products import CASES, problem
+from peers import gradient
 
 
 def forward_twice(model: nn.Module, batch: tuple[Tensor, Tensor], probes: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ def measure(case: str, count: int, repeats: int) -> list[dict[str, object]]:
         "jvp, jvp, grad": functools.partial(forward_twice, model, batch, probes),
     }
     verify(case, jobs, probes, nested.quadratic_form(probes))
-    seconds = interleaved({"gradient": functools.partial(gradient, model, batch)} | jobs, repeats)
+    seconds = interleaved({"gradient": functools.partial(gradient, model, [batch])} | jobs, repeats)
     unit = seconds.pop("gradient")
     rows: list[dict[str, object]] = []
     for name, spent in seconds.items():

@@ -17,6 +17,7 @@ from hesscope.krylov.eigen_report import Settings, refined_capacity
 from hesscope.krylov.eigen_search import Search
 from hesscope.krylov.eigen_state import EigenState
 from hesscope.krylov.recurrence import row_stride, squared_norms
+from hesscope.krylov.right_hand_sides import require_like
 from hesscope.krylov.wanted import WHICH
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs, RunFailed, Status
@@ -243,15 +244,7 @@ def _initial(operator: SymmetricOperator, initial: Tensor) -> Tensor:
     if initial.ndim != 2 or initial.shape[1] != n or not 1 <= initial.shape[0] <= n:
         msg = f"{_WHERE}: initial must have shape [j, {n}] with 1 <= j <= n, got {list(initial.shape)}"
         raise ValueError(msg)
-    if initial.dtype != operator.dtype:
-        msg = f"{_WHERE}: initial must be {operator.dtype}, got {initial.dtype}"
-        raise TypeError(msg)
-    if initial.device != operator.device:
-        msg = f"{_WHERE}: initial must be on {operator.device}, got {initial.device}"
-        raise ValueError(msg)
-    if not bool(initial.isfinite().all()):
-        msg = f"{_WHERE}: initial must be finite, got NaN or inf"
-        raise ValueError(msg)
+    require_like(_WHERE, "initial", initial, operator)
     initial = initial.detach().contiguous()
     norms = squared_norms(initial).sqrt().to(initial.dtype)[:, None]
     if not bool((norms > 0).all()):

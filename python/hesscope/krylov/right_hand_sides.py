@@ -16,13 +16,18 @@ def right_hand_sides(where: str, name: str, b: object, operator: SymmetricOperat
     if b.ndim not in (1, 2) or b.shape[-1] != n or b.shape[0] == 0:
         msg = f"{where}: {name} must have shape [{n}] or [K, {n}], got {list(b.shape)}"
         raise ValueError(msg)
-    if b.dtype != operator.dtype:
-        msg = f"{where}: {name} must be {operator.dtype}, got {b.dtype}"
+    require_like(where, name, b, operator)
+    return b.detach().reshape(-1, n).contiguous()
+
+
+def require_like(where: str, name: str, vectors: Tensor, operator: SymmetricOperator) -> None:
+    """Raise TypeError or ValueError unless vectors are finite, in the operator's dtype and on its device."""
+    if vectors.dtype != operator.dtype:
+        msg = f"{where}: {name} must be {operator.dtype}, got {vectors.dtype}"
         raise TypeError(msg)
-    if b.device != operator.device:
-        msg = f"{where}: {name} must be on {operator.device}, got {b.device}"
+    if vectors.device != operator.device:
+        msg = f"{where}: {name} must be on {operator.device}, got {vectors.device}"
         raise ValueError(msg)
-    if not bool(b.isfinite().all()):
+    if not bool(vectors.isfinite().all()):
         msg = f"{where}: {name} must be finite, got NaN or inf"
         raise ValueError(msg)
-    return b.detach().reshape(-1, n).contiguous()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -108,23 +108,25 @@ def _log_softmax_backward(call: Call, algebra: Algebra, wanted: Sequence[int], r
     g, y, dim = call.args[:3]
     dim = _behind(dim, y.ndim)
     along = g.sum(dim, keepdim=True)
-    return functools.partial(
-        _log_softmax_backward_step, algebra, tuple(wanted), y.exp(), along, dim, call.carries
-    )
+    p = y.exp()
+    lift = functools.partial(compose, algebra, algebra.all, _scaled(_EXP, p))
+    return functools.partial(_softmax_pull_step, algebra, tuple(wanted), p, along, dim, lift, call.carries)
 
 
-def _log_softmax_backward_step(
+def _softmax_pull_step(
     algebra: Algebra,
     wanted: tuple[int, ...],
     p: Tensor,
     along: Tensor,
     dim: int,
+    lift: Callable[[Jet], Jet],
     carries: tuple[Any, ...],
     *jets: Jet,
 ) -> Jet:
+    """Return ``g - p sum(g)``; ``lift`` turns coefficients of the second argument into those of p."""
     found = dict(zip(carries, jets, strict=True))
-    g, y = found.get(0), found.get(1)
-    raised = None if y is None else compose(algebra, algebra.all, _scaled(_EXP, p), y)
+    g, argument = found.get(0), found.get(1)
+    raised = None if argument is None else lift(argument)
     moved = None if g is None else each(algebra, algebra.all, functools.partial(_sum, dim), g)
     pulled = multiply(algebra, wanted, p, raised, along, moved)
     return minus(algebra, wanted, (None,) * algebra.size if g is None else g, pulled)
@@ -135,25 +137,9 @@ def _through_logits(call: Call, algebra: Algebra, wanted: Sequence[int], rule: R
     g, _, y, dim = call.args
     dim = _behind(dim, y.ndim)
     along, p = g.sum(dim, keepdim=True), y.exp()
-    step = functools.partial(_through_logits_step, algebra, tuple(wanted), p, along, dim, call.carries)
+    lift = functools.partial(_softmax_step, algebra, algebra.all, p, dim)
+    step = functools.partial(_softmax_pull_step, algebra, tuple(wanted), p, along, dim, lift, call.carries)
     return step if 0 in call.carries else kernels.softmax(step, algebra, p, dim, -along)
-
-
-def _through_logits_step(
-    algebra: Algebra,
-    wanted: tuple[int, ...],
-    p: Tensor,
-    along: Tensor,
-    dim: int,
-    carries: tuple[Any, ...],
-    *jets: Jet,
-) -> Jet:
-    found = dict(zip(carries, jets, strict=True))
-    g, x = found.get(0), found.get(1)
-    raised = None if x is None else _softmax_step(algebra, algebra.all, p, dim, x)
-    moved = None if g is None else each(algebra, algebra.all, functools.partial(_sum, dim), g)
-    pulled = multiply(algebra, wanted, p, raised, along, moved)
-    return minus(algebra, wanted, (None,) * algebra.size if g is None else g, pulled)
 
 
 def _mean(dims: list[int], t: Tensor) -> Tensor:
