@@ -50,9 +50,9 @@ def share(outcome: Outcome) -> float:
 
 
 def verdict(case: Case, outcome: Outcome, covered: float, runs: int) -> str:
-    """Judge a share, granting it the noise of so many runs."""
+    """Judge a share of the runs, granting it the noise of fewer than 1,000."""
     noise = NOISE * (0.95 * 0.05 / runs) ** 0.5 if runs < RUNS else 0.0
-    if case.kind == "estimate" or not outcome.calibrated:
+    if case.kind == "estimate" or outcome.claimed <= 0.5:
         return "an estimate"
     if covered < AT_LEAST - noise:
         return "TOO LOW"
@@ -78,6 +78,7 @@ def measure(runs: int, n: int, only: str) -> list[dict[str, object]]:
                     "case": case.name,
                     "kind": case.kind,
                     "coverage": covered,
+                    "share of runs that claim an interval": outcome.claimed,
                     "verdict": verdict(case, outcome, covered, runs),
                     "median half-width over |value|": outcome.relative_width,
                     "seconds": time.perf_counter() - began,
