@@ -30,7 +30,7 @@ ACTIVATIONS = {
     "rsqrt": lambda x: torch.rsqrt(x * x + 1),
     "reciprocal": lambda x: torch.reciprocal(x * x + 1),
     "square": torch.square,
-    "relu": F.relu,
+    "hardswish": F.hardswish,
 }
 
 

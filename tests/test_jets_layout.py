@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hesscope.curvature import hessian
 from hesscope.curvature.jets import layout, program
+from hesscope.curvature.jets.higher import fused
 from hesscope.objective import Objective
 from hesscope.third_order import third_order
 
@@ -109,6 +110,26 @@ def test_coefficients_keep_their_channels_last(monkeypatch):
             saved = [t for t in _tensors(compiled.step.args) if t.ndim == 4]
             orders += [t.is_contiguous(memory_format=torch.channels_last) for t in saved]
     assert len(orders) >= 6
+    assert all(orders)
+
+
+@pytest.mark.parametrize("kind", ["plain", "batch norm"])
+def test_coefficients_above_first_order_keep_their_channels_last(kind, monkeypatch):
+    monkeypatch.setattr(program, "faster_last", lambda *_: True)
+    orders = []
+    function = torch.convolution
+
+    def convolved(x, *rest):
+        orders.append(x.is_contiguous(memory_format=torch.channels_last))
+        return function(x, *rest)
+
+    objective = Objective(network(kind), F.cross_entropy, data(torch.float32))
+    third, v = third_order(objective, engine="jets"), torch.randn(2, objective.n)
+    monkeypatch.setattr(fused, "_LEAST", 0)
+    third.contract(v, v)
+    monkeypatch.setattr(torch, "convolution", convolved)
+    third.contract(v, v)
+    assert len(orders) >= 2
     assert all(orders)
 
 

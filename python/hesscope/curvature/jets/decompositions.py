@@ -139,8 +139,9 @@ def _batch_norm(
         return _affine(y, weight, bias, shape), mean.flatten(), rstd.flatten()
     assert running_mean is not None
     assert running_var is not None
-    y = (x - running_mean.view(shape)) * torch.rsqrt(running_var + eps).view(shape)
-    return _affine(y, weight, bias, shape), x.new_empty(0), x.new_empty(0)
+    scale = torch.rsqrt(running_var + eps)
+    scale = scale if weight is None else weight * scale
+    return _affine(x - running_mean.view(shape), scale, bias, shape), x.new_empty(0), x.new_empty(0)
 
 
 def _batch_norm_backward(
@@ -156,19 +157,19 @@ def _batch_norm_backward(
     mask: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     shape, dims = _channels(x.shape[1], x.ndim), _batch_dims(x.ndim)
-    h = g if weight is None else g * weight.view(shape)
     dx = None
     if training:
         y, _, inverse = ops.normalize(x, dims, eps)
         if mask[0]:
-            dx = ops.normalize_backward(h, y, inverse, dims)
-    else:
+            dx = ops.normalize_backward(g if weight is None else g * weight.view(shape), y, inverse, dims)
+        dw = (g * y).sum(dims) if mask[1] else None
+    else:  # what goes over all of x are one sum and one product: the rest is done with one number a channel
         assert running_mean is not None
         assert running_var is not None
-        inverse = torch.rsqrt(running_var + eps).view(shape)
-        y = (x - running_mean.view(shape)) * inverse
-        dx = h * inverse if mask[0] else None
-    dw = (g * y).sum(dims) if mask[1] else None
+        inverse = torch.rsqrt(running_var + eps)
+        if mask[0]:
+            dx = g * (inverse if weight is None else weight * inverse).view(shape)
+        dw = (g * (x - running_mean.view(shape))).sum(dims) * inverse if mask[1] else None
     return dx, dw, g.sum(dims) if mask[2] else None
 
 

@@ -43,7 +43,7 @@ def sum_of_products(plain: Step, call: Call, factors: Sequence[Tensor | float]) 
     numbers = [tensors[0].new_tensor(f) if not isinstance(f, Tensor) else _compact(f) for f in factors]
     padded = [_pad(t.shape, len(shape)) for t in (*numbers, *arguments)]
     # the result's, or, where only its shape is known, that of the largest factor
-    order = _order(out if isinstance(out, Tensor) else max(numbers, key=Tensor.numel))
+    order = memory_order(out if isinstance(out, Tensor) else max(numbers, key=Tensor.numel))
     if order is not None:
         numbers = [t.view(sizes).permute(order) for t, sizes in zip(numbers, padded, strict=False)]
         shape = tuple(shape[d] for d in order)
@@ -58,7 +58,7 @@ def sum_of_products(plain: Step, call: Call, factors: Sequence[Tensor | float]) 
     return functools.partial(_sum_of_products_step, plain, saved, views, _fold(shape, axes), shape, places)
 
 
-def _order(t: Tensor) -> tuple[int, ...] | None:
+def memory_order(t: Tensor) -> tuple[int, ...] | None:
     """Return in which order the dimensions of an image with its channels last lie in memory; else None."""
     last = t.ndim == 4 and t.is_contiguous(memory_format=torch.channels_last) and not t.is_contiguous()
     return (0, 2, 3, 1) if last else None
@@ -82,10 +82,11 @@ def _sum_of_products_step(
         return result
     tangents = [t.view(k, *sizes) for t, sizes in zip(given, views, strict=True)]
     out = _ops.factor_sum(factors, tangents, factors[0].new_empty(k, *folded)).view(k, *shape)
-    return out if places is None else out.permute(_inverse(places))
+    return out if places is None else out.permute(inverse(places))
 
 
-def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the permutation that undoes one."""
     return tuple(order.index(d) for d in range(len(order)))
 
 

@@ -56,19 +56,41 @@ def fused(
     product = call.carries == (0, place)
     if len(arguments) > 1 and not product:
         return None
+    order = kernels.memory_order(arguments[-1])
     value = None
     if product and place is not None:
-        value = call.args[0].contiguous().flatten()
+        value = _ordered(call.args[0], order).flatten()
         call = replace(call, args=[torch.ones_like(call.args[0]), *call.args[1:]], carries=(place,))
     found = dict(derivatives(call, out, algebra.order))
-    rows = arguments[0].new_zeros(algebra.order + 1, *out.shape)
-    for order in range(1, algebra.order + 1):
-        if (0,) * order in found:
-            rows[order] = found[(0,) * order]
+    rows = arguments[0].new_zeros(algebra.order + 1, math.prod(out.shape))
+    for degree in range(1, algebra.order + 1):
+        if (0,) * degree in found:
+            rows[degree] = _ordered(found[(0,) * degree], order).flatten()
     if product:
-        rows[0] = function(*call.args, **call.kwargs)
+        rows[0] = _ordered(function(*call.args, **call.kwargs), order).flatten()
     mixed = algebra is MIXED
-    return functools.partial(_step, tuple(wanted), rows.flatten(1), value, mixed, tuple(out.shape))
+    step = functools.partial(_step, tuple(wanted), rows, value, mixed)
+    return functools.partial(_in_order, step, tuple(out.shape), order)
+
+
+def _ordered(t: Tensor, order: tuple[int, ...] | None) -> Tensor:
+    """Return a tensor with its dimensions as they lie in memory."""
+    return (t if order is None else t.permute(order)).contiguous()
+
+
+def _in_order(
+    step: Callable[..., Jet], shape: tuple[int, ...], order: tuple[int, ...] | None, *jets: Jet
+) -> Jet:
+    """Pass coefficients as they lie in memory, so that none is rearranged, and return such."""
+    if order is None:
+        return step(shape, *jets)
+    places = (0, *(d + 1 for d in order))
+    found = step(
+        tuple(shape[d] for d in order),
+        *(tuple(None if t is None else t.permute(places) for t in jet) for jet in jets),
+    )
+    back = kernels.inverse(places)
+    return tuple(None if t is None else t.permute(back) for t in found)
 
 
 def _step(

@@ -103,8 +103,11 @@ def _shifted_step(
         if part is None:
             out.append(None if above is None else above.expand(above.shape[0], *shape))
         else:
-            part = part if value == 1 else part * value
-            out.append(part.expand(part.shape[0], *shape) if above is None else part + above)
+            part = part if value == 1 else part.mul_(value)
+            if above is not None:
+                whole = part.shape == (max(len(part), len(above)), *shape)
+                part = part.add_(above) if whole else part + above
+            out.append(part.expand(part.shape[0], *shape))
     return tuple(out)
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from hesscope.curvature.jets.capture import CaptureError
 from hesscope.curvature.jets.higher.algebra import Algebra, Jet
-from hesscope.curvature.jets.higher.rules import LINEAR, build, build_add, has_rule
-from hesscope.curvature.jets.partition import Moving, Partition
+from hesscope.curvature.jets.higher.rules import build, build_add, has_rule
+from hesscope.curvature.jets.higher.wanted import coefficients_wanted
+from hesscope.curvature.jets.partition import Moving
 from hesscope.curvature.jets.program import Compiled, Prepared, Program
 from hesscope.curvature.jets.trace import Listing
 
@@ -49,7 +50,7 @@ class HigherProgram(Program):
     def __init__(self, listing: Listing, numels: Sequence[int], algebra: Algebra, *, scalar: bool) -> None:
         super().__init__(listing, numels)
         self.algebra = algebra
-        self._wanted, self._by_output = _wanted(self.parts, algebra)
+        self._wanted, self._by_output = coefficients_wanted(self.parts, algebra)
         missing = [
             str(moving.instruction.target)
             for moving in self.parts.moving.values()
@@ -89,25 +90,6 @@ def _outputs(listing: Listing, numels: Sequence[int]) -> list[Output]:
         found.append(Output(slice(start, start + numel), listing.shapes[number].shape))
         start += numel
     return found
-
-
-def _wanted(parts: Partition, algebra: Algebra) -> tuple[dict[int, set[int]], dict[int, dict[int, set[int]]]]:
-    """Return which coefficients of every result something needs, and of every entry of a tuple."""
-    by_output: dict[int, dict[int, set[int]]] = {}
-    wanted: dict[int, set[int]] = {index: set() for index in parts.moving}
-    for index, moving in reversed(parts.moving.items()):
-        here = wanted[index]
-        if moving.terms:
-            here.add(algebra.top)
-        target = moving.instruction.target
-        if target is operator.getitem:
-            source, output = moving.sources[0], moving.instruction.args[1]
-            by_output.setdefault(source, {}).setdefault(output, set()).update(here)
-        passes = target in LINEAR or target is operator.getitem
-        for source in moving.sources:
-            if source in wanted:
-                wanted[source].update(here if passes else algebra.all)
-    return wanted, by_output
 
 
 class HigherPrepared:

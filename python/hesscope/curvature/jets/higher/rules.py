@@ -20,6 +20,42 @@ from hesscope.curvature.jets.higher.parts import adding, linear
 
 aten = torch.ops.aten
 
+# Elementwise and piecewise linear: along the branch that the primal selects.
+PIECEWISE_LINEAR: tuple[Any, ...] = (
+    aten.relu.default,
+    aten.threshold_backward.default,
+    aten.leaky_relu.default,
+    aten.leaky_relu_backward.default,
+    aten.hardtanh.default,
+    aten.hardtanh_backward.default,
+    aten.abs.default,
+    aten.clamp.default,
+    aten.clamp_min.default,
+    aten.clamp_max.default,
+    aten.clamp.Tensor,
+    aten.clamp_min.Tensor,
+    aten.clamp_max.Tensor,
+    aten.maximum.default,
+    aten.minimum.default,
+    aten.lerp.Scalar,
+    aten.deg2rad.default,
+    aten.rad2deg.default,
+    aten.frac.default,
+    aten.nan_to_num.default,
+    aten.fmod.Tensor,
+    aten.fmod.Scalar,
+    aten.remainder.Tensor,
+    aten.remainder.Scalar,
+    aten.fmax.default,
+    aten.fmin.default,
+    aten.copysign.Tensor,
+    aten.copysign.Scalar,
+    aten.threshold.default,
+    aten.softshrink.default,
+    aten.softshrink_backward.default,
+    aten.hardshrink.default,
+    aten.hardshrink_backward.default,
+)
 # Selections by the primal are linear given the selection; the tables are of linear operators only.
 LINEAR: frozenset[Any] = frozenset(
     [
@@ -27,6 +63,7 @@ LINEAR: frozenset[Any] = frozenset(
         *rules_indexing.TABLE,
         *rules_general.LINEAR,
         *rules_selection.TABLE,
+        *PIECEWISE_LINEAR,
         aten.mul.Scalar,
         aten.div.Scalar,
         aten.max_pool2d_with_indices.default,
