@@ -23,7 +23,13 @@ from hesscope._ops.probes import probe_dot, probes
 from hesscope._ops.product_sum import product_sum
 from hesscope._ops.scaling import scale_columns
 from hesscope._ops.softmax_jet import softmax, softmax_jet, softmax_jet_backward
-from hesscope._ops.sparse import csr_check, csr_matvec, csr_matvec_workspace_bytes
+from hesscope._ops.sparse import (
+    csr_check,
+    csr_lanczos_lanes,
+    csr_lanczos_update,
+    csr_matvec,
+    csr_matvec_workspace_bytes,
+)
 from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
 __all__ = [
@@ -34,6 +40,8 @@ __all__ = [
     "contract3",
     "contract3_scalar",
     "csr_check",
+    "csr_lanczos_lanes",
+    "csr_lanczos_update",
     "csr_matvec",
     "csr_matvec_workspace_bytes",
     "extend_basis",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,19 @@ if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
 _VECTOR_DTYPES = (torch.float32, torch.float64)
+
+
+class FusedSteps(Protocol):
+    """K Lanczos recurrences whose steps an operator takes itself, product included.
+
+    What they hold is a copy: the rows they started from are not written before ``hand_back``.
+    """
+
+    def step(self, alpha: Tensor, beta: Tensor, *, breakdown_tolerance: float) -> None:
+        """Take a step of every recurrence; its coefficients go to ``alpha, beta [K]``."""
+
+    def hand_back(self, v: Tensor, v_prev: Tensor) -> None:
+        """Write where the recurrences stand now to rows ``[K, n]``."""
 
 
 class SymmetricOperator(ABC):
@@ -60,6 +73,14 @@ class SymmetricOperator(ABC):
     def _rows_into(self, vectors: Tensor, out: Tensor) -> None:
         """Write the products of checked rows to ``out [K, n]``; overridden with ``writes_into = True``."""
         out.copy_(self._rows(vectors))
+
+    def fused_steps(self, v: Tensor, v_prev: Tensor, scalars: Tensor) -> FusedSteps | None:  # noqa: ARG002
+        """Return a faster way to take Lanczos steps than one product after another, or None.
+
+        ``v, v_prev [K, n]`` and ``scalars [K, 4]``, which each step writes, are those of a
+        ``krylov.recurrence.Recurrence``. Whoever takes a step counts its K products.
+        """
+        return None
 
     def rows(self, vectors: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Multiply every row: ``[K, n] -> [K, n]``, row r of the result being ``H @ vectors[r]``.

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from hesscope import _ops
-from hesscope.operators.base import SymmetricOperator
+from hesscope.operators.base import FusedSteps, SymmetricOperator
+from hesscope.operators.sparse_steps import SparseSteps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,6 +108,10 @@ class _Sparse(SymmetricOperator):
             scratch = torch.empty(needed, dtype=torch.uint8, device=self.device)
         _ops.csr_matvec(*self._parts, vectors, out=out, scratch=scratch)
         self._spare[:] = [scratch]
+
+    def fused_steps(self, v: Tensor, v_prev: Tensor, scalars: Tensor) -> FusedSteps | None:
+        # On CUDA several threads share a long row in csr_matvec; a fused step gives it to one.
+        return SparseSteps(self._parts, v, v_prev, scalars) if self.device.type == "cpu" else None
 
     def description(self) -> dict[str, object]:
         return {**super().description(), "operator": "sparse matrix", "nonzeros": self._parts[2].shape[0]}
