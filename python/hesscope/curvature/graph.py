@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hesscope.curvature.custom_functions import is_custom
 from hesscope.objective import Objective
 from hesscope.objective.checks import refuse_constant
 from hesscope.objective.data import Batch
@@ -32,6 +33,8 @@ class Graph:
         not counted.
     replays
         True if products run parts of the model again (activation checkpointing).
+    custom
+        The kinds of nodes of custom functions.
     """
 
     objective: Objective
@@ -39,6 +42,7 @@ class Graph:
     gradients: list[Tensor | None]
     size: int
     replays: bool
+    custom: frozenset[type]
 
     def add_products(
         self, vectors: Tensor, out: Tensor, *, scale: float, overwrite: bool, retain: bool
@@ -119,8 +123,8 @@ def build_graph(objective: Objective, batch: Batch, index: int) -> Graph:
     objective.confirm(batch, index, float(loss.detach()))
     refuse_constant(gradients, index)
     kept = [g if g is not None and g.requires_grad else None for g in gradients]
-    size, replays = inspect_graph([loss, *(g for g in kept if g is not None)], objective)
-    return Graph(objective=objective, index=index, gradients=kept, size=size, replays=replays)
+    size, replays, custom = inspect_graph([loss, *(g for g in kept if g is not None)], objective)
+    return Graph(objective=objective, index=index, gradients=kept, size=size, replays=replays, custom=custom)
 
 
 def explain_missing_derivative(error: RuntimeError, matrix: str = "hessian") -> None:
@@ -141,8 +145,10 @@ def _difference(matrix: str) -> str:
     return ", or pass engine='finite_difference'" if matrix == "hessian" else ""
 
 
-def inspect_graph(roots: list[Tensor], objective: Objective, matrix: str = "hessian") -> tuple[int, bool]:
-    """Walk a graph: the bytes that its saved tensors occupy, and whether hooks unpack them.
+def inspect_graph(
+    roots: list[Tensor], objective: Objective, matrix: str = "hessian"
+) -> tuple[int, bool, frozenset[type]]:
+    """Walk a graph: the bytes that its saved tensors occupy, whether hooks unpack them, custom functions.
 
     Refuses functions marked once_differentiable: where the incoming gradient is constant, torch takes
     their derivative for constant too, and H would silently lack their part.
@@ -153,6 +159,7 @@ def inspect_graph(roots: list[Tensor], objective: Objective, matrix: str = "hess
     for root in roots:
         _count_storage(root, storages)
     replays = False
+    custom: set[type] = set()
     stack: list[Any] = [root.grad_fn for root in roots]
     seen: set[Any] = set()
     while stack:
@@ -161,6 +168,8 @@ def inspect_graph(roots: list[Tensor], objective: Objective, matrix: str = "hess
             continue
         seen.add(node)
         _refuse_once_differentiable(node, matrix)
+        if is_custom(node):
+            custom.add(type(node))
         stack.extend(following for following, _ in node.next_functions)
         for saved in _saved(node):
             if getattr(saved, "unpack_hook", None) is not None:
@@ -168,7 +177,7 @@ def inspect_graph(roots: list[Tensor], objective: Objective, matrix: str = "hess
                 continue
             with contextlib.suppress(RuntimeError):  # an output of its own node, or already freed
                 _count_storage(saved.data if hasattr(saved, "data") else saved.unpack(), storages)
-    return sum(size for address, size in storages.items() if address not in known), replays
+    return sum(size for address, size in storages.items() if address not in known), replays, frozenset(custom)
 
 
 def saved_tensors(roots: Sequence[Tensor]) -> Iterator[Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from hesscope.curvature.fingerprint import fingerprint
+from hesscope.curvature.fingerprint import Checksum, fingerprint
 from hesscope.curvature.memory import available_memory
 from hesscope.curvature.merge import merge_small
 from hesscope.curvature.plan import Plan, read_plan
@@ -49,6 +49,7 @@ class PlannedHessian(SymmetricOperator):
         self.memory_budget = memory_budget
         self._plan: Plan | None = None
         self._key: Hashable = None
+        self._checksum = Checksum()
 
     @property
     def memory(self) -> int:
@@ -59,13 +60,14 @@ class PlannedHessian(SymmetricOperator):
         """Free everything that is kept; the next product builds it again."""
         self._plan = None
         self._key = None
+        self._checksum = Checksum()
 
     def fingerprint(self) -> Hashable:
         """Return a key of weights, buffers, modes and data; see ``SymmetricOperator.fingerprint``.
 
         Data that comes from a DataLoader is not part of it: it is read once and kept.
         """
-        return fingerprint(self.objective)
+        return fingerprint(self.objective, self._checksum)
 
     def explain(self) -> str:
         """Say how products are computed."""
