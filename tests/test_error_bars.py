@@ -125,9 +125,8 @@ def test_student_half_width():
 
 def test_the_jackknife_of_a_mean_is_the_t_interval():
     values = torch.randn(9, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert student(len(values) - 1) * jackknife_error(lambda m: m[0], values) == pytest.approx(
-        float(half_width(values[:, 0]))
-    )
+    half = student(len(values) - 1) * jackknife_error(lambda m: m[0], values)
+    assert half == pytest.approx(float(half_width(values[:, 0])))
     assert jackknife_error(lambda m: m[0], values[:1]) == math.inf
 
 
