@@ -12,8 +12,10 @@ namespace hesscope::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kRowsAtOnce =
-    32;  // of a slab, by kRowsAtOnce * W threads: a lane's sum is the same for any W
+
+/// Rows of a slab that are worked on at once, by kRowsAtOnce * W threads: so that a lane's sum has
+/// the same order for any W.
+constexpr int kRowsAtOnce = 32;
 
 /// Lanes that share a row, a power of two: so many that each has about 4 entries of an average row.
 /// A function of the matrix's sizes alone, since the order of the sum depends on it.
@@ -117,9 +119,10 @@ __device__ inline LanczosRow lane_row(const MatrixView<const double>& state, ind
 
 // v_prev[i, r] = scale * (A v)[i, r] - coupling * v_prev[i, r], rounded; partial[s, r] = the sum of
 // its products with v over slab s. One block a slab; W threads share a row of the matrix. Reads the
-// matrix once, gathers W contiguous elements an entry, and moves 3 W elements a row.
+// matrix once, gathers W contiguous elements an entry, and moves 3 W elements a row. Four blocks a
+// processor, as above.
 template <typename T, typename I, int W>
-__global__ void __launch_bounds__(kRowsAtOnce* W)
+__global__ void __launch_bounds__(kRowsAtOnce* W, 4)
     csr_lanczos_update_residual_kernel(CsrMatrix<T, I> a, const T* __restrict__ v,  // [n, W]
                                        T* __restrict__ v_prev,                      // [n, W]
                                        MatrixView<const double> state,
@@ -148,7 +151,7 @@ __global__ void __launch_bounds__(kRowsAtOnce* W)
 // next[i, r] = r[i, r] - alpha[r] * scale * v[i, r] in place; partial[s, r] = the sum of its
 // squares.
 template <typename T, int W>
-__global__ void __launch_bounds__(kRowsAtOnce* W)
+__global__ void __launch_bounds__(kRowsAtOnce* W, 4)
     csr_lanczos_update_next_kernel(index_t n, const T* __restrict__ v,  // [n, W]
                                    T* __restrict__ next,                // [n, W]
                                    MatrixView<const double> state,
