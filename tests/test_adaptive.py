@@ -10,7 +10,7 @@ import torch
 import hesscope as hs
 from hesscope.results import Status
 from hesscope.spectrum.adaptive import look_counts, look_level
-from hesscope.spectrum.sampling import count_interval, half_width, jackknife
+from hesscope.spectrum.sampling import count_interval, half_width, jackknife_error, student
 from hesscope.testing import prescribed_spectrum
 
 RUNS = 1000
@@ -34,7 +34,8 @@ def test_looks_double_up_to_the_limit():
 def test_levels_widen_every_interval():
     values = torch.randn(9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert half_width(values, 0.99) > 1.3 * half_width(values)
-    assert jackknife(lambda m: m, values, 0.99) == pytest.approx(float(half_width(values, 0.99)))
+    reach = student(len(values) - 1, 0.99)
+    assert reach * jackknife_error(lambda m: m, values) == pytest.approx(float(half_width(values, 0.99)))
     counts = values.square()
     wide, narrow = count_interval(counts, counts, 100, 0.99), count_interval(counts, counts, 100)
     assert wide[0] < narrow[0]

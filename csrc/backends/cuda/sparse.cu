@@ -13,6 +13,10 @@ namespace {
 
 constexpr int kThreads = 256;
 
+/// Rows of a slab that are worked on at once, by kRowsAtOnce * W threads: so that a lane's sum has
+/// the same order for any W.
+constexpr int kRowsAtOnce = 32;
+
 /// Lanes that share a row, a power of two: so many that each has about 4 entries of an average row.
 /// A function of the matrix's sizes alone, since the order of the sum depends on it.
 unsigned lanes_per_row(index_t rows, index_t nnz) {
@@ -95,13 +99,13 @@ void multiply_chunk(const Context& ctx, VectorView<const std::int64_t> row_start
 }
 
 /// Sums over the threads of a block that share a lane, threadIdx.x % W; written by the first W
-/// threads. A tree whose order depends on kThreads and W only.
+/// threads. A tree over kRowsAtOnce numbers a lane.
 template <int W>
 __device__ inline void store_lane_sums(double sum, double* to  // [W]
 ) {
-  HESSCOPE_SHARED(double, total, kThreads);
+  HESSCOPE_SHARED(double, total, kRowsAtOnce* W);
   total[threadIdx.x] = sum;
-  for (unsigned distance = kThreads / 2; distance >= W; distance /= 2) {
+  for (unsigned distance = kRowsAtOnce * W / 2; distance >= W; distance /= 2) {
     __syncthreads();
     if (threadIdx.x < distance) total[threadIdx.x] += total[threadIdx.x + distance];
   }
@@ -115,9 +119,10 @@ __device__ inline LanczosRow lane_row(const MatrixView<const double>& state, ind
 
 // v_prev[i, r] = scale * (A v)[i, r] - coupling * v_prev[i, r], rounded; partial[s, r] = the sum of
 // its products with v over slab s. One block a slab; W threads share a row of the matrix. Reads the
-// matrix once, gathers W contiguous elements an entry, and moves 3 W elements a row.
+// matrix once, gathers W contiguous elements an entry, and moves 3 W elements a row. Four blocks a
+// processor, as above.
 template <typename T, typename I, int W>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kRowsAtOnce* W, 4)
     csr_lanczos_update_residual_kernel(CsrMatrix<T, I> a, const T* __restrict__ v,  // [n, W]
                                        T* __restrict__ v_prev,                      // [n, W]
                                        MatrixView<const double> state,
@@ -127,7 +132,7 @@ __global__ void __launch_bounds__(kThreads)
   const LanczosRow row = lane_row(state, lane);
   const index_t end = min((s + 1) * kSlab, a.n);
   double sum = 0;
-  for (index_t i = s * kSlab + threadIdx.x / W; i < end; i += kThreads / W) {
+  for (index_t i = s * kSlab + threadIdx.x / W; i < end; i += kRowsAtOnce) {
     T r = 0;
     if (!row.frozen) {
       T product = 0;
@@ -146,7 +151,7 @@ __global__ void __launch_bounds__(kThreads)
 // next[i, r] = r[i, r] - alpha[r] * scale * v[i, r] in place; partial[s, r] = the sum of its
 // squares.
 template <typename T, int W>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kRowsAtOnce* W, 4)
     csr_lanczos_update_next_kernel(index_t n, const T* __restrict__ v,  // [n, W]
                                    T* __restrict__ next,                // [n, W]
                                    MatrixView<const double> state,
@@ -158,7 +163,7 @@ __global__ void __launch_bounds__(kThreads)
   const double shift = row.frozen ? 0.0 : alpha.data[lane * alpha.stride] * row.scale;
   const index_t end = min((s + 1) * kSlab, n);
   double sum = 0;
-  for (index_t i = s * kSlab + threadIdx.x / W; !row.frozen && i < end; i += kThreads / W) {
+  for (index_t i = s * kSlab + threadIdx.x / W; !row.frozen && i < end; i += kRowsAtOnce) {
     const T value = static_cast<T>(widen(next[i * W + lane]) - shift * widen(v[i * W + lane]));
     next[i * W + lane] = value;
     sum = mul_add(value, value, sum);
@@ -222,11 +227,11 @@ void lanczos_step(const Context& ctx, const CsrMatrix<T, I>& a, MatrixView<const
   double* partial = carve<double>(workspace, slabs * W);
   const MatrixView<const double> before{state.data, state.rows, state.cols, state.ld};
   const dim3 blocks = make_grid(slabs), recurrences = make_grid(state.rows);
-  launch(csr_lanczos_update_residual_kernel<T, I, W>, blocks, kThreads, 0, stream, a, v.data,
+  launch(csr_lanczos_update_residual_kernel<T, I, W>, blocks, kRowsAtOnce * W, 0, stream, a, v.data,
          v_prev.data, before, partial);
   launch(csr_lanczos_update_alpha_kernel, recurrences, kThreads, 0, stream, partial, slabs, W,
          before, alpha);
-  launch(csr_lanczos_update_next_kernel<T, W>, blocks, kThreads, 0, stream, a.n, v.data,
+  launch(csr_lanczos_update_next_kernel<T, W>, blocks, kRowsAtOnce * W, 0, stream, a.n, v.data,
          v_prev.data, before, alpha, partial);
   launch(csr_lanczos_update_beta_kernel<T>, recurrences, kThreads, 0, stream, partial, slabs, state,
          alpha, beta, v_prev, breakdown_tolerance);

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from hesscope import _checks
+from hesscope.krylov.arguments import finite
 from hesscope.krylov.eigen import eigenpairs as find_eigenpairs
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs, Estimate, Status
-from hesscope.spectrum import sampler
 from hesscope.spectrum.result import SpectralDensity
 from hesscope.spectrum.sampler import Source
 
@@ -59,7 +59,7 @@ def condition_number(
     -----
     Products and memory: those of two eigenpairs.
     """
-    moved = sampler.finite(_WHERE, "shift", shift)
+    moved = finite(_WHERE, "shift", shift)
     if isinstance(operator, SymmetricOperator):
         k = min(2, operator.shape[0])
         operator = find_eigenpairs(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hesscope import _checks
+from hesscope.krylov import memory
 from hesscope.krylov.basis_plan import BASES
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs
@@ -115,9 +116,13 @@ def spectral_density(
     """
     settings = _settings(operator, num_probes, num_steps, seed, reorthogonalize, distribution, tol, bounds)
     if keep_state and reorthogonalize != "none":
+        vectors = num_probes * min(num_steps, operator.shape[0])
+        size = memory.gigabytes(vectors * operator.shape[0] * operator.dtype.itemsize)
         msg = (
             f"{_WHERE}: keep_state must be False with reorthogonalize={reorthogonalize!r}, whose state is "
-            "the whole basis"
+            f"the whole basis: {vectors} vectors of length {operator.shape[0]}, {size}. hesscope.resume adds "
+            f"steps without it, by repeating {vectors} products; reorthogonalize='none' needs two vectors a "
+            "probe, and is right for densities"
         )
         raise ValueError(msg)
     if basis is not None:

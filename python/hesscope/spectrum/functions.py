@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hesscope.krylov.arguments import finite
 from hesscope.results import Eigenpairs, Estimate
 from hesscope.spectrum import sampler, sums
 from hesscope.spectrum.result import SpectralDensity
@@ -112,7 +113,7 @@ def summed(
     of: str,
 ) -> Estimate:
     """Estimate ``tr f(H + shift I)`` with checked options."""
-    moved = sampler.finite(where, "shift", shift)
+    moved = finite(where, "shift", shift)
     pairs = sampler.pairs_of(where, operator, eigenpairs)
 
     def evaluate(rho: SpectralDensity, known: sums.Known | None, level: float) -> sums.Errors:
@@ -186,7 +187,7 @@ def trace_inverse(
         dominated by eigenvalues that no number of steps resolves.
     """
     where = "trace_inverse"
-    moved = sampler.finite(where, "shift", shift)
+    moved = finite(where, "shift", shift)
     options = sampler.sampling_of(
         where,
         operator,

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from torch import Tensor
 
+from hesscope.krylov.arguments import finite
 from hesscope.results import Eigenpairs
 from hesscope.results.log_determinant import LogDeterminant
 from hesscope.spectrum import sampler, sums
@@ -71,7 +72,7 @@ def logdet(
         seed=seed,
         progress=progress,
     )
-    moved = sampler.finite(_WHERE, "shift", shift)
+    moved = finite(_WHERE, "shift", shift)
     pairs = sampler.pairs_of(_WHERE, operator, eigenpairs)
 
     def evaluate(rho: SpectralDensity, known: sums.Known | None, level: float) -> sums.Errors:

@@ -22,12 +22,6 @@ def half_width(values: Tensor, level: float = CONFIDENCE) -> Tensor:
     return student(count - 1, level) * values.std(dim=0) / math.sqrt(count)
 
 
-def jackknife(statistic: Callable[[Tensor], Tensor], values: Tensor, level: float = CONFIDENCE) -> float:
-    """Half-width for a smooth nonlinear function of means: Student's t times :func:`jackknife_error`."""
-    error = jackknife_error(statistic, values)
-    return error if math.isinf(error) else student(values.shape[0] - 1, level) * error
-
-
 def jackknife_error(statistic: Callable[[Tensor], Tensor], values: Tensor) -> float:
     """Standard error of a smooth nonlinear function of means (Efron and Stein 1981); ``inf`` for one probe.
 

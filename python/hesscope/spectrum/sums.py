@@ -167,7 +167,7 @@ def estimate(
     values = sums(rho.quadrature)
     value = float(statistic(values.mean(dim=0)))
     error = jackknife_error(statistic, values)
-    skew = _skewness(rho, functions, statistic, known, values.mean(dim=0))
+    skew = skew_of_statistic(rho, functions, statistic, values.mean(dim=0), known)
     below, above = (
         error if math.isinf(error) else reach * error for reach in reaches(rho.num_probes, skew, 1 - level)
     )
@@ -177,12 +177,12 @@ def estimate(
     return Errors(value, below, above, left, _rounding(rho, functions, statistic, values), scale)
 
 
-def _skewness(
+def skew_of_statistic(
     rho: SpectralDensity,
     functions: Sequence[Function],
     statistic: Statistic,
-    known: Known | None,
     means: Tensor,
+    known: Known | None = None,
 ) -> float:
     """Skewness of one probe's share in the statistic, linearised at the means: of a single function then."""
     at = means.detach().clone().requires_grad_()

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from hesscope import _checks
 from hesscope.krylov.apply_function import apply_function
+from hesscope.krylov.arguments import finite
 from hesscope.results import FunctionProduct, Status
 from hesscope.results.gradient import GradientEstimate
-from hesscope.spectrum.sampler import ROUNDINGS, finite
+from hesscope.spectrum.sampler import ROUNDINGS
 from hesscope.spectrum.sampling import student
 from hesscope.third_order.form import TrilinearForm
 from hesscope.third_order.groups import ProbeGroups, Running, group_size
