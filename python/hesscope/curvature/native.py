@@ -111,7 +111,7 @@ class NativeHessian(PlannedHessian):
         return total + self.objective.l2 * vectors.double().square().sum(1)
 
     def _forms(self, vectors: Tensor) -> Tensor:
-        return self.quadratic(vectors.detach().contiguous())
+        return self.quadratic(vectors)
 
     def contract(self, u: Tensor, v: Tensor) -> Tensor:
         """Return ``T[u, v, .]`` for the rows of ``u`` and ``v [K, n]``, paired: ``[K, n]``."""

@@ -65,9 +65,8 @@ class SymmetricOperator(ABC):
         out.copy_(self._rows(vectors))
 
     def _forms(self, vectors: Tensor) -> Tensor:
-        """Return ``v'Hv`` of checked rows ``[K, n]`` as ``[K]``, float64."""
+        """Return ``v'Hv`` of checked rows ``[K, n]``, each contiguous, as ``[K]``, float64."""
         products = self._rows(vectors).detach().contiguous()
-        vectors = vectors.detach() if vectors.stride(1) == 1 else vectors.detach().contiguous()
         return _ops.multi_dot(vectors[:, None, :], products)[:, 0]
 
     def layers(self) -> tuple[slice, ...]:
@@ -105,7 +104,8 @@ class SymmetricOperator(ABC):
         self._check(vectors, "quadratic_forms")
         if vectors.shape[0] == 0:
             return torch.zeros(0, dtype=torch.float64, device=self.device)
-        forms = self._forms(vectors)
+        vectors = vectors.detach()
+        forms = self._forms(vectors if vectors.stride(1) == 1 else vectors.contiguous())
         self.products += vectors.shape[0]
         return forms
 

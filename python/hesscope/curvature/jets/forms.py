@@ -53,7 +53,7 @@ class ForwardForms:
     def _forward(self, vectors: Tensor) -> Tensor:
         with torch.inference_mode(False):
             out = torch.empty(len(vectors), 1, dtype=vectors.dtype, device=vectors.device)
-        self._derivatives.add(SQUARE, [vectors.detach()], out, scalar=True)
+        self._derivatives.add(SQUARE, [vectors], out, scalar=True)
         forms = out[:, 0].double()
         if self._hessian.l2 != 0:
             forms += self._hessian.l2 * _ops.multi_dot(vectors[:, None, :], vectors)[:, 0]
