@@ -141,9 +141,9 @@ def test_deflation_and_the_sketch_save_products():
 
 
 def test_a_sketch_is_made_only_where_a_first_look_is_not_enough():
-    """8 products for tr|H|, 8 samples; then 16 for the sketch, and at least 8 fresh samples."""
+    """8 samples, and up to 8 products for tr|H|; then 16 for the sketch, and at least 8 fresh samples."""
     easy = hs.trace(prescribed_spectrum(torch.linspace(-1, 1.3, 2**12, dtype=torch.float64)), tol=0.05)
-    assert easy.products == 16
+    assert 8 < easy.products <= 16
     assert "sketch" not in easy.method
     hard = hs.trace(prescribed_spectrum(outliers(1024)), tol=0.05, products=1000)
     assert hard.products >= 40

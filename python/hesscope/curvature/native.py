@@ -110,6 +110,9 @@ class NativeHessian(PlannedHessian):
             total[part] += mlp.quadratic(vectors[part])
         return total + self.objective.l2 * vectors.double().square().sum(1)
 
+    def _forms(self, vectors: Tensor) -> Tensor:
+        return self.quadratic(vectors)
+
     def contract(self, u: Tensor, v: Tensor) -> Tensor:
         """Return ``T[u, v, .]`` for the rows of ``u`` and ``v [K, n]``, paired: ``[K, n]``."""
         total = torch.zeros_like(v)

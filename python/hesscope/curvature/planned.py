@@ -69,6 +69,17 @@ class PlannedHessian(SymmetricOperator):
         """
         return fingerprint(self.objective, self._checksum)
 
+    def layers(self) -> tuple[slice, ...]:
+        """Return the ranges of the layers: every matrix or kernel of the model with the vectors behind it."""
+        parts = self.objective.parameter_set
+        starts = [
+            part.start
+            for tensor, part in zip(parts.tensors, parts.slices, strict=True)
+            if part.start > 0 and tensor.ndim > 1
+        ]
+        ends = [*starts, self.shape[0]]
+        return tuple(slice(a, b) for a, b in zip([0, *starts], ends, strict=True))
+
     def explain(self) -> str:
         """Say how products are computed."""
         raise NotImplementedError

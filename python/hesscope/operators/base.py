@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from hesscope import _ops
+
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
@@ -32,7 +34,8 @@ class SymmetricOperator(ABC):
     """A symmetric linear map on vectors of length n, known by its products.
 
     Subclasses implement :meth:`_rows`; everything else is shared: checks of the input, the count of
-    products, ``@`` and the conversion to SciPy.
+    products, ``@`` and the conversion to SciPy. Those that find ``v'Hv`` without a product override
+    :meth:`_forms`.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ class SymmetricOperator(ABC):
     Attributes
     ----------
     products
-        Products with the operator since creation, one per vector.
+        Products with the operator since creation, one per vector; a quadratic form counts as one.
     bitwise_rows
         True if the product of a vector has the same bits whatever vectors it is batched with.
     """
@@ -81,6 +84,51 @@ class SymmetricOperator(ABC):
         ``krylov.recurrence.Recurrence``. Whoever takes a step counts its K products.
         """
         return None
+
+    def _forms(self, vectors: Tensor) -> Tensor:
+        """Return ``v'Hv`` of checked rows ``[K, n]``, each contiguous, as ``[K]``, float64."""
+        products = self._rows(vectors).detach().contiguous()
+        return _ops.multi_dot(vectors[:, None, :], products)[:, 0]
+
+    def layers(self) -> tuple[slice, ...]:
+        """Return ranges of coordinates that belong together, in order, covering all n: here a single one.
+
+        Entries of H between layers can be kept out of an estimate of its trace, see :func:`hesscope.trace`.
+        """
+        return (slice(0, self.shape[0]),)
+
+    def quadratic_forms(self, vectors: Tensor) -> Tensor:
+        """Return ``v'Hv`` for every row of ``vectors [K, n]``: ``[K]``, float64.
+
+        Cheaper than products where the operator knows how; Hessians of captured losses take one forward pass
+        with derivatives, about half of a product.
+
+        Parameters
+        ----------
+        vectors
+            As for :meth:`rows`.
+
+        Returns
+        -------
+        Tensor
+            Shape ``[K]``, on the device of the operator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`rows`.
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != self.shape[0]:
+            shape = list(vectors.shape)
+            msg = f"quadratic_forms: vectors must have shape [K, {self.shape[0]}], got {shape}"
+            raise ValueError(msg)
+        self._check(vectors, "quadratic_forms")
+        if vectors.shape[0] == 0:
+            return torch.zeros(0, dtype=torch.float64, device=self.device)
+        vectors = vectors.detach()
+        forms = self._forms(vectors if vectors.stride(1) == 1 else vectors.contiguous())
+        self.products += vectors.shape[0]
+        return forms
 
     def rows(self, vectors: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Multiply every row: ``[K, n] -> [K, n]``, row r of the result being ``H @ vectors[r]``.

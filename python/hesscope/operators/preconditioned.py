@@ -93,6 +93,13 @@ class Preconditioned(SymmetricOperator):
     def _rows(self, vectors: Tensor) -> Tensor:
         return self._operator.rows(vectors * self.scale).mul_(self.scale)
 
+    def _forms(self, vectors: Tensor) -> Tensor:
+        return self._operator.quadratic_forms(vectors * self.scale)
+
+    def layers(self) -> tuple[slice, ...]:
+        """Return those of H."""
+        return self._operator.layers()
+
     def to_parameters(self, vectors: Tensor) -> Tensor:
         """Return ``x = M^-1/2 y`` of rows y, ``[n]`` or ``[k, n]``: eigenvectors of ``H x = lambda M x``.
 

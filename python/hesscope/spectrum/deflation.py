@@ -158,6 +158,10 @@ class Remainder(SymmetricOperator):
         basis = self._vectors.expand(vectors.shape[0], -1, -1)
         return _ops.multi_axpy(basis, inside, products, scale=-1.0)
 
+    def _forms(self, vectors: Tensor) -> Tensor:
+        inside = project(self._vectors, vectors).square() @ self._values
+        return self._operator.quadratic_forms(vectors) - inside
+
     def fingerprint(self) -> Hashable:
         """Return that of H."""
         return self._operator.fingerprint()

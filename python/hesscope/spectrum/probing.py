@@ -13,6 +13,7 @@ from hesscope.krylov.interrupt import deferred_interrupt
 from hesscope.krylov.recurrence import aligned_rows, squared_norms
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs, Status
+from hesscope.spectrum.balanced import PLAIN, Signs
 
 BATCH = 8  # probes multiplied together: the memory of an estimator that keeps no vectors
 
@@ -74,19 +75,35 @@ class Prober:
             If what the operator depends on has changed.
         """
         products = self.operator.rows(vectors).detach().contiguous()
-        self.used += vectors.shape[0]
+        self._check(len(vectors), squared_norms(products))
+        return products
+
+    def quadratic_forms(self, vectors: Tensor) -> Tensor:
+        """Return ``v'Hv`` of rows ``[K, n]``: ``[K]``, each a product; raises as :meth:`rows` does."""
+        forms = self.operator.quadratic_forms(vectors).detach()
+        self._check(len(vectors), forms)
+        return forms
+
+    def _check(self, count: int, sizes: Tensor) -> None:
+        self.used += count
         if self.operator.fingerprint() != self._fingerprint:
             what = "its parameters, buffers or data"
             msg = f"{self.where}: operator must not change during a run, but {what} did"
             raise RuntimeError(msg)
-        if not bool(squared_norms(products).isfinite().all()):
+        if not bool(sizes.isfinite().all()):
             msg = f"{self.where}: operator must return finite products. {Status.NONFINITE_OPERATOR.value}"
             raise NonFiniteError(msg)
-        return products
 
     def samples(self, count: int, statistic: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Return ``statistic(z, H z)``, one number per probe, for ``count`` probes: ``[count]``, CPU."""
         return torch.cat([statistic(z, w).cpu() for z, w in self.pairs(count)])
+
+    def forms(
+        self, count: int, correct: Callable[[Tensor, Tensor], Tensor], *, signs: Signs = PLAIN
+    ) -> Tensor:
+        """Return ``correct(z, z'Hz)`` for ``count`` probes: ``[G, members]`` of the signs, CPU."""
+        found = [correct(z, q).cpu() for z, q in self._each(count, self.quadratic_forms, signs)]
+        return torch.cat(found).view(-1, signs.members)
 
     def pairs(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of probes and their products, up to ``count`` probes.
@@ -94,11 +111,16 @@ class Prober:
         Ctrl-C, or a product that is not finite, ends the sequence early and sets ``status``, unless it
         is in the first batch.
         """
+        return self._each(count, self.rows, PLAIN)
+
+    def _each(
+        self, count: int, apply: Callable[[Tensor], Tensor], signs: Signs
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         with deferred_interrupt() as interruption:
             for first in range(0, count, BATCH):
-                z = self.probes(min(BATCH, count - first))
+                z = signs.expand(self.probes(min(BATCH, count - first) // signs.members))
                 try:
-                    w = self.rows(z)
+                    w = apply(z)
                 except NonFiniteError:
                     if first == 0:
                         raise

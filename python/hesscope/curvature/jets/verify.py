@@ -164,6 +164,11 @@ def check_loss_coefficients(
         raise CaptureError(msg)
 
 
+def curvature_tolerance(objective: Objective) -> float:
+    """Return how far ``v'Hv`` may be from ``v`` times the product, relative to ``|v| |Hv|``."""
+    return 64 * _eps(objective)
+
+
 def _eps(objective: Objective) -> float:
     return max(torch.finfo(p.dtype).eps for p in objective.parameter_set.tensors)
 
