@@ -108,6 +108,8 @@ def test_another_operator_is_refused(operator):
         hs.resume(rho, prescribed_spectrum(SPECTRUM[:512], dtype=operator.dtype), num_probes=3)
     with pytest.raises(TypeError, match="operator must be a SymmetricOperator, got Tensor"):
         hs.resume(rho, torch.eye(3))
+    with pytest.raises(TypeError, match="resume: density must be a SpectralDensity, got str"):
+        hs.resume("rho.safetensors", operator)
 
 
 def test_totals_must_not_shrink(operator):
