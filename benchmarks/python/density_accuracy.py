@@ -4,8 +4,8 @@ The job: the Hessian of a trained MLP 20-40-32-5 (2,317 parameters, 4,096 rows),
 its dense matrix. Every package takes the cheapest of a list of settings (probes x steps) whose distance, the
 mean of some seeds, is at most 0.5 % of the range. For hesscope a second line asks that its own error bars add
 up to that: known eigenpairs taken out, the bound on the quadrature and the sampling distance together. Cost
-is in gradients: seconds of the whole job over those of a gradient of the same data, run in turn; our capture, once
-for a model, is in it but for the line that says so.
+is in gradients: seconds of the whole job over those of a gradient of the same data, run in turn; our capture,
+once for a model, is in it but for the line that says so.
 
     python benchmarks/python/density_accuracy.py [--seeds 3] [--repeats 3] [--json FILE] [--markdown FILE]
 """
