@@ -62,8 +62,8 @@ def of_samples(samples: list[float], deviation: float, run: Callable[[int], obje
 
 @peers.plain_attention
 def pyhessian_trace(model: nn.Module, batch: Batch, count: int) -> list[float]:
-    """PyHessian's samples, all of them: it divides by the trace, not by its modulus, and so stops at once at any
-    tol >= 0 where the trace is negative.
+    """PyHessian's samples, all of them: as it divides by the trace, and not by its modulus, it stops at once
+    where the trace is negative, at any tol from 0 on.
     """
     from pyhessian import hessian
 
