@@ -5,8 +5,8 @@ hessian-eigenthings projects out one vector after the other; it is not a depende
 is installed. Every way must find the outliers, and ours an orthogonal basis, before it is timed. The speed
 is also given as a share of the copy bandwidth, measured in turn, counting the readings of the j vectors
 before step j that the algorithm makes: one with "full", two with rows in bfloat16. The reading that measures
-the orthogonality at the end is not counted, but timed. For comparison, "as two readings" counts what
-projecting and subtracting in the same step would have to read.
+the orthogonality at the end is not counted, but timed; "without measuring" leaves out its time, which the
+peer does not spend, and that of the products. What a mere reading of memory reaches is measured, too.
 
     python benchmarks/python/orthogonalization.py [--n 10000000] [--steps 100] [--json FILE]
 """
