@@ -138,7 +138,7 @@ def _sparse(
     target = _vector_dtype(source, dtype)
     csr = matrix.tocsr().astype(np.float32 if target == torch.float32 else np.float64, copy=True)
     csr.sum_duplicates()  # sorts, too
-    difference = _difference(csr, csr.T.tocsr())
+    difference = csr - csr.T.tocsr()
     largest, asymmetry = (float(abs(x.data).max()) if x.nnz else 0.0 for x in (csr, difference))
     _check_symmetric(largest, asymmetry, target)
     if asymmetry > 0:
@@ -149,15 +149,6 @@ def _sparse(
     columns, values = torch.from_numpy(csr.indices.astype(index)), torch.from_numpy(csr.data)
     _ops.csr_check(row_start, columns, csr.shape[1])
     return _Sparse(row_start.to(device), columns.to(device), values.to(device))
-
-
-def _difference(a: scipy.sparse.sparray, b: scipy.sparse.sparray) -> scipy.sparse.sparray:
-    """Subtract matrices in sorted compressed rows; those with one pattern, the rule here, entry by entry."""
-    import numpy as np
-
-    if np.array_equal(a.indptr, b.indptr) and np.array_equal(a.indices, b.indices):
-        return type(a)((a.data - b.data, a.indices, a.indptr), shape=a.shape)
-    return a - b
 
 
 def _to_scipy(matrix: Tensor) -> scipy.sparse.sparray:
