@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hesscope.curvature.fingerprint import Checksum, checksum
+from hesscope.objective.checksum import Checksum, checksum
 
 
 def tensors() -> dict[str, torch.Tensor]:

@@ -7,11 +7,12 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from hesscope.curvature.fingerprint import Checksum, fingerprint
+from hesscope.curvature.fingerprint import fingerprint
 from hesscope.curvature.memory import available_memory
 from hesscope.curvature.merge import merge_small
 from hesscope.curvature.plan import Plan, read_plan
 from hesscope.objective import Objective
+from hesscope.objective.checksum import Checksum
 from hesscope.operators import SymmetricOperator
 
 
