@@ -1,4 +1,4 @@
-"""Measuring the memory of a function on the CPU, every allocation of torch, and the networks it is measured on."""
+"""Measuring the memory of a function on the CPU: every allocation of torch; and networks to measure."""
 
 from __future__ import annotations
 

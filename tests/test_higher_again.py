@@ -10,6 +10,7 @@ from torch import nn
 import hesscope as hs
 from hesscope.curvature.allocations import Allocations
 from hesscope.curvature.jets.higher import again, engine
+from jets_cases import function_objective, smooth
 from memory_cases import peak_bytes
 
 
@@ -86,6 +87,13 @@ def test_cheap_results_run_at_most_twice_and_others_once(depth):
     # the affine map and the activation of the stem and of the first norm of every block
     assert len(twice) == 2 * (1 + depth)
     assert all(not parts.moving[i].terms for i, count in times.items() if count == 2)
+
+
+def test_a_gradient_that_does_not_move_has_nothing_to_compute_again(no_vector_fits):
+    del no_vector_fits
+    objective = function_objective(lambda x: x[:, 1:] * 2, smooth(3, 4))
+    u = torch.randn(2, objective.n, dtype=objective.dtype)
+    assert not hs.third_order(objective, engine="jets").contract(u, u).any()
 
 
 def test_nothing_runs_again_where_a_vector_fits(monkeypatch):

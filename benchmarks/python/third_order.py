@@ -4,8 +4,8 @@ The cases of jets_products.py. A unit is a plain gradient of the same batch. T[u
 compared with reverse mode three times (one vector after the other on one graph of the gradient) and with
 forward mode twice over the gradient; norms are elementary in all of them, for PyTorch's own derivatives of
 third order are wrong. The forms of the loss alone and the sums over vectors are timed beside. Everything is
-verified before it is timed. The memory of T[u, u, .] with one vector and with all, kept values included, is that
-of new processes, beside reverse mode three times.
+verified before it is timed. The memory of T[u, u, .] with one vector and with all, kept values included, is
+that of new processes, beside reverse mode three times.
 
     python benchmarks/python/third_order.py [--tables times memory] [--case mlp] [--vectors 8] [--repeats 5]
         [--json FILE]

@@ -62,7 +62,7 @@ def _order(parts: Partition, most: int) -> list[int]:
         last.update((source, places[index]) for source in item.sources)
         if places[index] <= most:
             before.update((i, places[index]) for i in (*item.sources, index) if i in moving)
-    largest = max(coefficient_bytes(item.instruction.value) for item in moving.values())
+    largest = max((coefficient_bytes(item.instruction.value) for item in moving.values()), default=0)
 
     def is_small(index: int) -> bool:
         return coefficient_bytes(moving[index].instruction.value) * _SMALL < largest
