@@ -1,4 +1,4 @@
-"""Custom functions with engine="autograd": a backward that hides its part of H gives no number."""
+"""Custom functions, with every engine: a backward that hides its part of H gives no number."""
 
 from __future__ import annotations
 
@@ -143,10 +143,11 @@ def products(of, engine="autograd"):
     return hs.hessian(of, engine=engine).rows(torch.randn(3, of.n, dtype=of.dtype))
 
 
+@pytest.mark.parametrize("engine", ["autograd", "jets", "auto"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("function", [Detached, HalfDetached, Numpy, Intermediate])
-def test_a_backward_that_hides_what_it_depends_on_is_named(function, dtype):
-    h = hs.hessian(objective(function.apply, dtype), engine="autograd")
+def test_a_backward_that_hides_what_it_depends_on_is_named(function, dtype, engine):
+    h = hs.hessian(objective(function.apply, dtype), engine=engine)
     for _ in range(2):  # and not at the second call either
         with pytest.raises(RuntimeError, match=rf"got {function.__name__}, whose backward does not let auto"):
             h.rows(torch.ones(1, h.shape[0], dtype=h.dtype))
@@ -223,6 +224,31 @@ def test_a_function_is_checked_once_and_weights_are_not_touched():
     h.rows(v)
     assert len(calls) - first < first
     assert len(calls) - first <= 2
+
+
+@pytest.mark.parametrize("function", [Cube.apply, Rectifier.apply])
+def test_jets_take_functions_that_are_right(function):
+    want = products(objective(function))
+    assert (products(objective(function), "jets") - want).norm() <= 1e-14 * want.norm()
+
+
+def test_a_ggn_needs_no_second_derivative_of_them():
+    torch.manual_seed(0)
+
+    class Net(nn.Module):
+        def __init__(self, function):
+            super().__init__()
+            self.a, self.function = nn.Linear(4, 6).double(), function
+
+        def forward(self, x):
+            return self.function(self.a(x))
+
+    x, y = torch.randn(8, 4).double(), torch.randn(8, 6).double()
+    model = Net(Numpy.apply)
+    got = hs.ggn(hs.Objective(model, nn.MSELoss(), (x, y))).rows(torch.eye(30, dtype=torch.float64))
+    model.function = lambda a: a**3
+    want = hs.ggn(hs.Objective(model, nn.MSELoss(), (x, y))).rows(torch.eye(30, dtype=torch.float64))
+    assert (got - want).norm() <= 1e-14 * want.norm()
 
 
 def test_another_engine_is_right_where_autograd_is_not():

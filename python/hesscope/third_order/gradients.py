@@ -155,7 +155,7 @@ class SpectrumGradients(TrilinearForm):
         Raises
         ------
         ValueError
-            If f' is not finite on a Ritz value, which is named.
+            If f or f' is not finite on a Ritz value, which is named, or not real.
         TypeError, ValueError, RuntimeError, CaptureError
             As :meth:`trace_gradient`.
 

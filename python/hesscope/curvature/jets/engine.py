@@ -54,6 +54,8 @@ class JetsHessian(Capturing):
         the message names.
     ValueError
         A negative budget; at a product, whatever the loss is refused for.
+    RuntimeError
+        At a product, if the backward of a custom function hides from autograd what it depends on.
     MemoryError
         At a product, if one vector does not fit the budget, and the batch cannot be cut; the message says
         what would be enough.
@@ -189,8 +191,8 @@ class JetsHessian(Capturing):
     def _fall_back(self, error: CaptureError) -> None:
         warnings.warn(
             f"{self.matrix}: falling back to engine='autograd', for the {self.captures} cannot be captured: "
-            f"{error}. The products are the same, but slower; rewrite what is named, or pass "
-            "engine='autograd' to choose it without this warning",
+            f"{error}. The products are those of engine='autograd', and slower; rewrite what is named, or "
+            "pass engine='autograd' to choose it without this warning",
             stacklevel=5,
         )
         self.release()
