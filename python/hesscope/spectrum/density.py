@@ -106,10 +106,10 @@ def spectral_density(
 
     Notes
     -----
-    ``num_probes * num_steps`` products, one more with eigenpairs; 3 vectors of length n a probe, and num_steps more with "full" and
-    "selective". With k eigenpairs each step reads them three times for each probe. What is sampled then is a
-    ratio, the norm of a projected probe being random: for Rademacher probes its bias is of order k / n^2 of
-    the value.
+    ``num_probes * num_steps`` products, one more with eigenpairs; 3 vectors of length n a probe, and
+    num_steps more with "full" and "selective". With k eigenpairs each step reads them three times for each
+    probe. What is sampled then is a ratio, the norm of a projected probe being random: for Rademacher probes
+    its bias is of order k / n^2 of the value.
 
     References
     ----------
