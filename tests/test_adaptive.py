@@ -10,7 +10,7 @@ import torch
 import hesscope as hs
 from hesscope.results import Status
 from hesscope.spectrum.adaptive import look_counts, look_level
-from hesscope.spectrum.sampling import count_interval, half_width, jackknife
+from hesscope.spectrum.sampling import count_interval, half_width, jackknife_error, student
 from hesscope.testing import prescribed_spectrum
 
 RUNS = 1000
@@ -34,7 +34,8 @@ def test_looks_double_up_to_the_limit():
 def test_levels_widen_every_interval():
     values = torch.randn(9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert half_width(values, 0.99) > 1.3 * half_width(values)
-    assert jackknife(lambda m: m, values, 0.99) == pytest.approx(float(half_width(values, 0.99)))
+    reach = student(len(values) - 1, 0.99)
+    assert reach * jackknife_error(lambda m: m, values) == pytest.approx(float(half_width(values, 0.99)))
     counts = values.square()
     wide, narrow = count_interval(counts, counts, 100, 0.99), count_interval(counts, counts, 100)
     assert wide[0] < narrow[0]
@@ -140,16 +141,16 @@ def test_deflation_and_the_sketch_save_products():
 
 
 def test_a_sketch_is_made_only_where_a_first_look_is_not_enough():
-    """8 products for tr|H|, 8 samples; then 16 for the sketch, and at least 8 fresh samples."""
+    """8 samples, and up to 8 products for tr|H|; then 16 for the sketch, and at least 8 fresh samples."""
     easy = hs.trace(prescribed_spectrum(torch.linspace(-1, 1.3, 2**12, dtype=torch.float64)), tol=0.05)
-    assert easy.products == 16
+    assert 8 < easy.products <= 16
     assert "sketch" not in easy.method
     hard = hs.trace(prescribed_spectrum(outliers(1024)), tol=0.05, products=1000)
     assert hard.products >= 40
     assert "8 directions measured" in hard.method
     assert easy.status is hard.status is Status.CONVERGED
     few = hs.trace(prescribed_spectrum(outliers(1024)), tol=1e-3, products=36)
-    assert few.products == 36
+    assert 36 - 5 <= few.products <= 36  # what is kept for tr|H| is not all used
     assert "sketch" not in few.method
 
 
@@ -157,7 +158,7 @@ def test_products_that_run_out_and_nan_between_looks():
     h = prescribed_spectrum(FLAT)
     got = hs.trace(h, method="rademacher", tol=1e-6, products=40)
     assert got.status is Status.MAX_PRODUCTS
-    assert got.products == 40
+    assert 40 - 5 <= got.products <= 40
     calls = []
 
     def broken(rows):

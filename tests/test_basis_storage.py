@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 
 import pytest
@@ -188,6 +189,29 @@ class TestPlan:
     def test_names_bad_arguments(self, options, message):
         with pytest.raises(ValueError, match=f"plan_basis: {message}"):
             hs.plan_basis(100, 10, **options)
+
+    @pytest.mark.parametrize(
+        ("n", "num_vectors", "options", "error", "message"),
+        [
+            (-1, 10, {}, ValueError, "n must be at least 1, got -1"),
+            (100, math.nan, {}, TypeError, "num_vectors must be an integer, got float"),
+            (100, True, {}, TypeError, "num_vectors must be an integer, got bool"),
+            (100, 10, {"working_vectors": -1}, ValueError, "working_vectors must be at least 0, got -1"),
+            (100, 10, {"dtype": torch.int32}, TypeError, r"dtype must be torch\.float32 .*got torch\.int32"),
+            (100, 10, {"dtype": "x"}, TypeError, r"dtype must be torch\.float32 or .*, got x"),
+            (100, 10, {"device": "foo"}, ValueError, "device must be a torch.device or .*got 'foo'"),
+            (100, 10, {"device": 0.5}, TypeError, "device must be a torch.device or .*got float"),
+        ],
+    )
+    def test_plans_nothing_for_what_is_no_basis(self, n, num_vectors, options, error, message):
+        with pytest.raises(error, match=f"plan_basis: {message}"):
+            hs.plan_basis(n, num_vectors, **options)
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+    def test_plans_for_a_device_that_is_not_here_with_a_budget_only(self):
+        with pytest.raises(ValueError, match="plan_basis: device must be there unless memory_budget"):
+            hs.plan_basis(100, 10, device="cuda")
+        assert hs.plan_basis(100, 10, device="cuda", memory_budget=10**6).storage == "float32"
 
     def test_a_basis_without_reorthogonalisation_is_refused(self):
         with pytest.raises(ValueError, match="basis must be None with reorthogonalize='none'"):

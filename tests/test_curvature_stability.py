@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import pytest
 import torch
@@ -113,7 +114,7 @@ def test_a_fourth_power_in_closed_form():
     assert (got.sharpness.value, got.slope.value, got.predicted_distance) == pytest.approx((48, 48, 1))
     assert got.alpha.value == pytest.approx(-32 * 48)
     assert got.beta.value == pytest.approx(0, abs=1e-9)
-    assert got.oscillation == 0
+    assert math.isnan(got.oscillation)  # nothing is beside the only eigenvector, but for rounding
     assert got.distance.value == pytest.approx(2 * (2**0.5 - 1), rel=0.05)
     assert got.largest_stable_step == pytest.approx(2 / 48)
     assert got.steps_to_edge(0.1) == 0.0
@@ -162,6 +163,28 @@ def test_formulas_of_the_edge(found):
     for wrong in (0.0, -1.0, math.inf):
         with pytest.raises(ValueError, match="steps_to_edge: learning_rate must be positive and finite"):
             result.steps_to_edge(wrong)
+    with pytest.raises(TypeError, match="steps_to_edge: learning_rate must be a number, got str 'a'"):
+        result.steps_to_edge("a")
+
+
+def test_what_is_zero_within_its_error_is_not_determined(found):
+    """sum p^4 at (1, 1): its eigenvalues are one cluster, and nothing is beside that but rounding."""
+    plain = torch.nn.ParameterList([torch.ones(2, dtype=DOUBLE)])
+    objective = hs.Objective(plain, lambda m, s: (s * m[0] ** 4).sum(), torch.ones(2, dtype=DOUBLE))
+    got = hs.curvature_stability(objective)
+    assert math.isnan(got.oscillation)
+    assert re.search("oscillation at the edge +not determined", str(got))
+    _, result = found
+    vague = hs.Estimate(1e-14, 6e-13, (-6e-13, 6e-13), 0, "", hs.Status.COMPLETE)
+    rate = 1.0 / result.sharpness.value
+    unknown = dataclasses.replace(result, alpha=vague)
+    assert math.isnan(unknown.steps_to_edge(rate))
+    assert "not determined whether gradient descent sharpens" in str(unknown)
+    assert math.isnan(dataclasses.replace(result, alpha_beside=estimate(0.02), beta=vague).oscillation)
+    assert dataclasses.replace(result, alpha_beside=estimate(-0.02), beta=vague).oscillation == 0
+    assert (
+        dataclasses.replace(result, alpha_beside=estimate(0.02), beta=estimate(0.0)).oscillation == math.inf
+    )
 
 
 CURVES = {

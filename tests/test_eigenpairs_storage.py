@@ -33,9 +33,8 @@ def same(a, b):
 @pytest.mark.parametrize("block_size", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_far_basis_gives_the_bits_of_one_in_memory(storage, block_size, dtype, monkeypatch):
-    monkeypatch.setattr(far_rows, "CHUNK_BYTES", 2**16)
-    monkeypatch.setattr(far_rows, "_STRIP", 1024)
-    h = prescribed_spectrum(values_of(2**12), dtype=dtype)
+    monkeypatch.setattr(far_rows, "CHUNK_BYTES", 2**16)  # strips of a slab: four of them
+    h = prescribed_spectrum(values_of(2**14), dtype=dtype)
     options = {"which": "both_ends", "block_size": block_size}
     near, far = hs.eigenpairs(h, 8, **options), hs.eigenpairs(h, 8, basis=storage, **options)
     assert near.restarts >= 1

@@ -196,6 +196,47 @@ def test_wrong_arguments_are_named():
     for call, error, message in cases:
         with pytest.raises(error, match=f"eigenvalue_gradient: {message}"):
             call()
+    slope = d3.eigenvalue_gradient(eig, 0, norm_steps=0)
+    with pytest.raises(ValueError, match=rf"predict: step must have shape \[{objective.n}\], got \[3\]"):
+        slope.predict(torch.ones(3))
+    with pytest.raises(TypeError, match="predict: step must be a tensor, got NoneType"):
+        slope.predict(None)
+
+
+def test_eigenpairs_of_another_operator_are_refused():
+    objective = objective_of("perceptron")
+    d3, h = hs.third_order(objective), hs.hessian(objective)
+    scaling = torch.linspace(1, 2, objective.n, dtype=DOUBLE)
+    model, (x, y) = objective.model, objective.data.source
+    others = {
+        "matrix": hs.ggn(objective),
+        "scaled": hs.preconditioned(h, scaling),
+        "diagonal": hs.from_matrix(torch.diag(scaling)),
+        "data": hs.hessian(hs.Objective(model, objective.criterion.function, (x[:-1], y[:-1]))),
+    }
+    for operator in others.values():
+        with pytest.raises(ValueError, match=r"those of the objective's Hessian at these.* for pair 0, got "):
+            d3.eigenvalue_gradient(hs.eigenpairs(operator, k=3), 0)
+
+
+def test_eigenpairs_from_before_a_step_are_refused():
+    objective = objective_of("perceptron")
+    d3 = hs.third_order(objective)
+    eig = hs.eigenpairs(d3.hessian, k=3)
+    move(objective, -0.1 * objective.gradient())
+    with pytest.raises(ValueError, match="those of the objective's Hessian at these weights"):
+        d3.eigenvalue_gradient(eig, 0)
+
+
+def test_the_products_that_measure_residuals_are_counted():
+    objective = objective_of("perceptron")
+    d3 = hs.third_order(objective)
+    eig = hs.eigenpairs(d3.hessian, k=3)
+    before = d3.hessian.products
+    got = d3.eigenvalue_gradient(eig, 0)
+    assert d3.hessian.products - before == got.products == 1
+    claimed = dataclasses.replace(eig, residuals=torch.zeros(3, dtype=DOUBLE))
+    assert 0 < d3.eigenvalue_gradient(claimed, 0).residual <= 2 * float(eig.residuals[0]) + 1e-12
 
 
 def test_it_is_saved_and_loaded(tmp_path):
@@ -209,5 +250,6 @@ def test_it_is_saved_and_loaded(tmp_path):
         assert torch.equal(back.value, got.value)
         assert str(back) == str(got)
         assert (back.error, back.gap, back.members) == (got.error, got.gap, got.members)
+        assert (back.products, back.contractions) == (got.products, got.contractions)
         step = torch.ones(7, dtype=DOUBLE)
         assert back.predict(step) == got.predict(step)

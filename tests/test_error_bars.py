@@ -12,7 +12,7 @@ import torch
 import hesscope as hs
 from hesscope.spectrum import quadrature
 from hesscope.spectrum.bounds import random_start_bounds
-from hesscope.spectrum.sampling import count_interval, half_width, jackknife
+from hesscope.spectrum.sampling import count_interval, half_width, jackknife_error, student
 from hesscope.testing import prescribed_spectrum, wasserstein1
 
 RUNS = 1000
@@ -125,8 +125,9 @@ def test_student_half_width():
 
 def test_the_jackknife_of_a_mean_is_the_t_interval():
     values = torch.randn(9, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert jackknife(lambda m: m[0], values) == pytest.approx(float(half_width(values[:, 0])))
-    assert jackknife(lambda m: m[0], values[:1]) == math.inf
+    half = student(len(values) - 1) * jackknife_error(lambda m: m[0], values)
+    assert half == pytest.approx(float(half_width(values[:, 0])))
+    assert jackknife_error(lambda m: m[0], values[:1]) == math.inf
 
 
 @pytest.mark.parametrize("count", [1, 3, 50])

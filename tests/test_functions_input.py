@@ -151,3 +151,21 @@ def test_ctrl_c_in_an_adaptive_run_keeps_what_was_sampled():
         got = hs.nuclear_norm(operator, tol=1e-6, num_steps=16)
     assert got.status is hs.Status.INTERRUPTED
     assert got.interval[0] <= float(mean_zero().abs().sum()) <= got.interval[1]
+
+
+def test_complex_functions_are_refused_rather_than_cut_to_their_real_part():
+    h = hs.from_matrix(torch.diag(torch.tensor([-4.0, 9.0], dtype=torch.float64)))
+    rho = hs.spectral_density(h)
+    b = torch.ones(2, dtype=torch.float64)
+
+    def root(x):
+        return x.to(torch.complex128).sqrt()
+
+    for call in (
+        lambda: hs.spectral_sum(h, root),
+        lambda: rho.spectral_sum(root),
+        lambda: hs.apply_function(h, root, b),
+    ):
+        with pytest.raises(ValueError, match=r"f must be real, got torch\.complex128"):
+            call()
+    assert hs.spectral_sum(rho, lambda x: root(x).imag).value == pytest.approx(2)

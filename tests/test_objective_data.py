@@ -99,6 +99,51 @@ def test_empty_data_is_refused():
         Objective(model, F.cross_entropy, (x[:0], y[:0])).loss()
 
 
+class Fewer:
+    """Gives a batch less at every reading."""
+
+    def __init__(self, items):
+        self.items, self.readings = items, 0
+
+    def __iter__(self):
+        self.readings += 1
+        return iter(self.items[: len(self.items) + 1 - self.readings])
+
+
+class More(Fewer):
+    """Gives a batch more at every reading."""
+
+    def __iter__(self):
+        self.readings += 1
+        return iter(self.items[: self.readings])
+
+
+def test_every_reading_of_a_stream_must_give_the_batches_of_the_first():
+    model, x, y = linear()
+    pairs = list(zip(x.split(2), y.split(2), strict=True))
+    loader = DataLoader(TensorDataset(x, y), batch_size=2, shuffle=True)
+    for data, got in (
+        (loader, "another batch"),
+        (Fewer(pairs), "3 batches after 4"),
+        (More(pairs), "another"),
+    ):
+        objective = Objective(model, F.cross_entropy, data)
+        objective.gradient()
+        with pytest.raises(ValueError, match=f"same batches in the same order every time, got {got}"):
+            objective.loss()
+
+
+def test_a_reading_that_was_cut_off_is_continued_by_the_next():
+    model, x, y = linear()
+    pairs = list(zip(x.split(2), y.split(2), strict=True))
+    objective = Objective(model, F.cross_entropy, Reiterable(pairs))
+    next(iter(objective.batches()))
+    assert objective.loss() == objective.loss()
+    pairs[3] = pairs[2]
+    with pytest.raises(ValueError, match="got another batch 3"):
+        objective.loss()
+
+
 @pytest.mark.parametrize("data", [None, 3, "text", TensorDataset(torch.ones(2, 3))])
 def test_what_is_no_data_is_refused(data):
     model, x, _ = linear()

@@ -176,6 +176,28 @@ def test_an_operator_that_fails_or_changes_keeps_what_was_found():
         hs.solve(nan, b)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_right_hand_side_in_the_null_space_is_singular_and_fails_no_other(dtype):
+    h = hs.from_matrix(torch.diag(torch.tensor([1.0, 2.0, 0.0], dtype=dtype)))
+    b = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 1.0]], dtype=dtype)
+    with pytest.warns(RuntimeWarning, match="least-squares solution only"):
+        found = hs.solve(h, b, least_squares=True)
+    assert found.status is hs.Status.SINGULAR
+    assert found.x[0].tolist() == [0.0, 0.0, 0.0]
+    assert found.converged.tolist() == [False, True, False]
+    assert found.x[1].tolist() == pytest.approx([1.0, 0.5, 0.0], rel=1e-6)
+    assert float(found.x[2, 0]) == pytest.approx(1.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["minres", "cg"])
+@pytest.mark.parametrize("signs", [[-1.0] * 5, [1.0, 1.0, 1.0, 1.0, -1.0]])
+def test_a_preconditioner_with_negative_curvature_is_named(method, signs):
+    h = hs.from_matrix(torch.diag(torch.arange(1.0, 6.0)))
+    b = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.3])
+    with pytest.raises((ValueError, hs.RunFailed), match="preconditioner must be positive definite"):
+        hs.solve(h, b, preconditioner=hs.from_matrix(torch.diag(torch.tensor(signs))), method=method)
+
+
 @pytest.mark.parametrize(
     ("b", "options", "error", "message"),
     [

@@ -116,7 +116,7 @@ def test_what_is_undefined_is_refused():
         ),
         (lambda: d3.logdet_gradient(shift=float("inf")), ValueError, "logdet_gradient: shift must be finite"),
         (
-            lambda: d3.spectral_sum_gradient(torch.sqrt, num_probes=1),
+            lambda: d3.spectral_sum_gradient(torch.exp, derivative=torch.log, num_probes=1),
             ValueError,
             "spectral_sum_gradient: f' must be finite.* but is nan at the node -.*Pass a shift",
         ),
@@ -134,6 +134,24 @@ def test_what_is_undefined_is_refused():
     for call, error, message in cases:
         with pytest.raises(error, match=message):
             call()
+
+
+def test_f_itself_must_be_defined_and_real():
+    """log has the derivative 1/x where it is NaN; a complex root has no imaginary part to be lost."""
+    d3 = hs.third_order(objective_of("perceptron"))
+
+    def root(x):
+        return x.to(torch.complex128).sqrt()
+
+    cases = [
+        (torch.log, None, "f must be finite on the spectrum, but is nan at the node -"),
+        (torch.log, torch.reciprocal, "f must be finite on the spectrum, but is nan at the node -"),
+        (root, None, r"f must be real, got torch\.complex128"),
+        (torch.exp, root, r"derivative must be real, got torch\.complex128"),
+    ]
+    for f, derivative, message in cases:
+        with pytest.raises(ValueError, match=f"spectral_sum_gradient: {message}"):
+            d3.spectral_sum_gradient(f, derivative=derivative)
 
 
 def test_ctrl_c_keeps_the_groups_before(monkeypatch):

@@ -22,11 +22,20 @@ def started(block=1, *, dtype=torch.float64, spectrum=SPECTRUM):
     return h, basis
 
 
+def cleaned(basis):
+    """Return the pending rows as they are once clean, and leave the basis as it is."""
+    front, scale, along = basis.front.clone(), basis.scale, basis.along
+    rows = basis.clean_front().clone()
+    basis.front.copy_(front)
+    basis.scale, basis.along = scale, along
+    return rows
+
+
 def check(h, basis):
     """``H Q' = Q' T + P' C``, and Q and P together are orthonormal."""
     eps = torch.finfo(h.dtype).eps
     m, p = basis.length, basis.pending
-    rows = torch.cat([basis.store.get(0, m), basis.front]).double()
+    rows = torch.cat([basis.store.get(0, m), cleaned(basis)]).double()
     assert basis.front.shape[0] == p
     assert (rows @ rows.T - torch.eye(m + p, dtype=torch.float64)).abs().max() <= 2 * (m + p) * eps
     q = basis.store.get(0, m)
@@ -48,6 +57,30 @@ def test_the_relation_holds_through_steps_and_restarts(block, dtype):
         assert basis.pending == block
         check(h, basis)
     assert basis.restarts == 3
+
+
+def test_a_product_comes_with_one_reading_of_the_basis(monkeypatch):
+    """Counted, not timed: one call of extend a step; a restart cleans one row."""
+    calls = {"extend": 0, "dot": 0, "axpy": 0}
+
+    def counting(name):
+        method = getattr(storage.MemoryRows, name)
+
+        def call(*arguments, **options):
+            calls[name] += 1
+            return method(*arguments, **options)
+
+        return call
+
+    for name in calls:
+        monkeypatch.setattr(storage.MemoryRows, name, counting(name))
+    _, basis = started(dtype=torch.float32)
+    calls.update(dict.fromkeys(calls, 0))
+    for _ in range(24):
+        basis.expand()
+    assert calls == {"extend": 24, "dot": 0, "axpy": 0}
+    basis.restart(torch.arange(6))
+    assert calls["axpy"] == 1
 
 
 def test_residuals_are_those_of_the_ritz_vectors():

@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import hesscope as hs
 from hesscope.third_order.displaced import displaced
@@ -137,3 +138,28 @@ def test_wrong_arguments_are_named():
     for call, message in cases:
         with pytest.raises(ValueError, match=f"lipschitz: {message}"):
             call()
+
+
+@pytest.mark.parametrize("after", ["gradient", "lipschitz", "curvature_stability"])
+def test_hessians_of_other_data_are_not_compared(after):
+    """Batch norm makes every cut of the data another objective; so does augmentation."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1)).double()
+    data = TensorDataset(vectors(64, 5).contiguous(), vectors(64, 1, seed=2).contiguous())
+    loader = DataLoader(data, batch_size=16, shuffle=True)
+    objective = hs.Objective(model, nn.MSELoss(), loader, mode="train")
+    direction = vectors(1, objective.n, seed=3)[0]
+
+    def measure():
+        if after == "curvature_stability":
+            hs.curvature_stability(objective)
+        elif after == "lipschitz":
+            hs.third_order(objective).lipschitz(direction, 1e-3)
+        else:
+            hs.hessian(objective) @ direction
+            objective.gradient()
+
+    with pytest.raises(ValueError, match="same batches in the same order every time"):
+        measure()
+    held = hs.Objective(model, nn.MSELoss(), list(loader), mode="train")
+    assert hs.third_order(held).lipschitz(direction, 1e-3).value < 20

@@ -154,6 +154,16 @@ def test_the_bootstrap_interval_of_samples_that_do_not_vary_and_of_one():
     assert log_bootstrap(100 * skewed, 3) == (pytest.approx(100 * lower), pytest.approx(100 * upper))
 
 
+def test_an_interval_from_two_pairs_may_be_infinite_and_is_no_error():
+    d3 = hs.third_order(objective_of("perceptron"))
+    infinite = 0
+    for seed in range(20):
+        found = d3.frobenius_norm(num_pairs=2, seed=seed)
+        assert found.interval[0] <= found.value <= found.interval[1]
+        infinite += found.interval[1] == math.inf
+    assert infinite > 0
+
+
 def test_wrong_arguments_are_named():
     d3 = cubic()
     cases = [

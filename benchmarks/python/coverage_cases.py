@@ -24,7 +24,7 @@ class Outcome:
 
     hits: Tensor
     relative_width: float
-    calibrated: bool = True  # False if no run claims an interval
+    claimed: float = 1.0  # share of the runs that claim an interval; if most do, the hits are theirs
 
 
 class Problem:
@@ -109,10 +109,11 @@ class Case:
 
 
 def _held(estimates: list[hs.Estimate], truth: float) -> Outcome:
-    hits = torch.tensor([e.interval[0] <= truth <= e.interval[1] for e in estimates])
-    width = torch.tensor([e.error for e in estimates], dtype=torch.float64).median()
-    calibrated = not all("not calibrated" in e.method for e in estimates)
-    return Outcome(hits, float(width) / max(abs(truth), 1e-300), calibrated)
+    claiming = [e for e in estimates if "not calibrated" not in e.method]
+    judged = claiming if 2 * len(claiming) > len(estimates) else estimates
+    hits = torch.tensor([e.interval[0] <= truth <= e.interval[1] for e in judged])
+    width = torch.tensor([e.error for e in judged], dtype=torch.float64).median()
+    return Outcome(hits, float(width) / max(abs(truth), 1e-300), len(claiming) / len(estimates))
 
 
 def _banded(bands: list[hs.Band], truth: Tensor) -> Outcome:

@@ -3,13 +3,20 @@
 #include "hesscope/softmax_jet.h"
 #include "hesscope/tensor.h"
 
-// With p the softmax of the output o, s the sums of targets and <x> = sum_c p_c x_c:
+// With p the softmax of the output o, s the sums of scaled targets t and <x> = sum_c p_c x_c:
 //   L_o = s p - t,   L_oo[x] = s p (x - <x>),   L_ooo[x, y] = s p ((x - <x>)(y - <y>) - cov(x, y)).
 
 namespace hesscope {
 namespace {
 
 ProductTerm single(int a, double scale = 1) { return {scale, {a, -1, -1, -1}}; }
+
+/// [1, M, 1] as [M].
+TensorView flat(TensorView t) {
+  t.ndim = 1;
+  t.shape[0] = t.shape[1], t.stride[0] = 1;
+  return t;
+}
 
 }  // namespace
 
@@ -23,13 +30,12 @@ TensorView MlpPass::row_means(const TensorView& t) {
 }
 
 TensorView MlpPass::loss_first(const TensorView& output) {
-  const double scale = mlp_.data_.scale;
   const TensorView e = take(k_, output.shape[1], output.shape[2]);
   if (mlp_.data_.loss == MlpLoss::squared_error) {
-    combine({output}, {single(0, 2 * scale)}, e);
+    combine({output}, {single(0, 2 * mlp_.data_.scale)}, e);
   } else {
-    combine({mlp_.mass_, mlp_.probability_, output, row_means(output)},
-            {ProductTerm{scale, {0, 1, 2, -1}}, ProductTerm{-scale, {0, 1, 3, -1}}}, e);
+    softmax_jet(ctx_, std::span(&output, 1), select(mlp_.probability_, 0, 0), flat(mlp_.mass_),
+                false, std::span(&e, 1));
   }
   return e;
 }
@@ -51,9 +57,8 @@ TensorView MlpPass::loss_second(const TensorView& u, const TensorView& v,
           {ProductTerm{1, {0, 2, -1, -1}}, ProductTerm{-1, {0, 3, -1, -1}},
            ProductTerm{-1, {1, 2, -1, -1}}, ProductTerm{1, {1, 3, -1, -1}}},
           product);
-  const double scale = mlp_.data_.scale;
   combine({e, mlp_.mass_, mlp_.probability_, product, row_means(product)},
-          {single(0), ProductTerm{scale, {1, 2, 3, -1}}, ProductTerm{-scale, {1, 2, 4, -1}}}, e);
+          {single(0), ProductTerm{1, {1, 2, 3, -1}}, ProductTerm{-1, {1, 2, 4, -1}}}, e);
   return e;
 }
 
@@ -95,9 +100,10 @@ void MlpPass::compute_loss(const TensorView& output) {
   const TensorView log_sum = take(1, rows, 1);
   softmax(ctx_, select(output, 0, 0), select(mlp.probability_, 0, 0), select(log_sum, 0, 0));
   multiply(target, transposed(narrow(mlp.ones_, 2, 0, cols)), mlp.mass_, false);
+  mlp.loss_ = scale * (dot(mlp.mass_, log_sum) - dot(target, output));
   combine({mlp.mass_, mlp.probability_, target},
           {ProductTerm{scale, {0, 1, -1, -1}}, single(2, -scale)}, error);
-  mlp.loss_ = scale * (dot(mlp.mass_, log_sum) - dot(target, output));
+  combine({mlp.mass_}, {single(0, scale)}, mlp.mass_);
 }
 
 }  // namespace hesscope

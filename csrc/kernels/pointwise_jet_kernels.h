@@ -20,6 +20,26 @@ struct PointwiseJet {
   T* out[kMaxMonomials];               // [K, N]
 };
 
+/// Calls f<kCount, kMixed, kProduct>() for the monomials of a jet: how many coefficients, whether
+/// they are those of s, t and st, and whether f(x) is a factor of a product.
+template <typename T, typename F>
+void visit_jet(const PointwiseJet<T>& jet, const F& f) {
+  const auto visit = [&]<int kCount, bool kMixed>() {
+    jet.g_value == nullptr ? f.template operator()<kCount, kMixed, false>()
+                           : f.template operator()<kCount, kMixed, true>();
+  };
+  switch (jet.monomials) {
+    case Monomials::one:
+      return visit.template operator()<1, false>();
+    case Monomials::two:
+      return visit.template operator()<2, false>();
+    case Monomials::three:
+      return visit.template operator()<3, false>();
+    case Monomials::mixed:
+      return visit.template operator()<3, true>();
+  }
+}
+
 HESSCOPE_DECLARE_IN_EVERY_BACKEND(template <typename T>
                                   void pointwise_jet(const Context& ctx,
                                                      const PointwiseJet<T>& jet);)

@@ -25,7 +25,7 @@ struct ProductSum {
   ProductOperand<T> operand[kMaxProductOperands];
   T scale[kMaxProductTerms];
   int factor[kMaxProductTerms][kMaxTermFactors];  // -1 ends a term
-  int terms;
+  int terms, operands;
 };
 
 HESSCOPE_DECLARE_IN_EVERY_BACKEND(template <typename T> void product_sum(const Context& ctx,

@@ -21,6 +21,21 @@ HESSCOPE_DECLARE_IN_EVERY_BACKEND(template <typename T, typename I> void csr_mat
                                       VectorView<const I> columns, VectorView<const T> values,
                                       MatrixView<const T> x, MatrixView<T> y);)
 
+/// A square matrix in compressed rows.
+template <typename T, typename I>
+struct CsrMatrix {
+  const std::int64_t* row_start;  // [n + 1]
+  const I* columns;               // [nnz]
+  const T* values;                // [nnz]
+  index_t n, nnz;
+};
+
+HESSCOPE_DECLARE_IN_EVERY_BACKEND(template <typename T, typename I> void csr_lanczos_update(
+                                      const Context& ctx, const CsrMatrix<T, I>& a,
+                                      MatrixView<const T> v, MatrixView<T> v_prev,
+                                      MatrixView<double> state, VectorView<double> alpha,
+                                      VectorView<double> beta, double breakdown_tolerance);)
+
 }  // namespace hesscope
 
 /// Every pair of a real and an index type, for explicit instantiations: X(T, I).
@@ -30,7 +45,10 @@ HESSCOPE_DECLARE_IN_EVERY_BACKEND(template <typename T, typename I> void csr_mat
   X(double, std::int32_t)             \
   X(double, std::int64_t)
 
-#define HESSCOPE_INSTANTIATE_SPARSE(T, I)                                                       \
-  template void csr_matvec<T, I>(const Context&, VectorView<const std::int64_t>,                \
-                                 VectorView<const I>, VectorView<const T>, MatrixView<const T>, \
-                                 MatrixView<T>);
+#define HESSCOPE_INSTANTIATE_SPARSE(T, I)                                                        \
+  template void csr_matvec<T, I>(const Context&, VectorView<const std::int64_t>,                 \
+                                 VectorView<const I>, VectorView<const T>, MatrixView<const T>,  \
+                                 MatrixView<T>);                                                 \
+  template void csr_lanczos_update<T, I>(const Context&, const CsrMatrix<T, I>&,                 \
+                                         MatrixView<const T>, MatrixView<T>, MatrixView<double>, \
+                                         VectorView<double>, VectorView<double>, double);

@@ -14,6 +14,20 @@ struct LanczosRecord {
   double scale, scale_prev, beta_prev, largest;
 };
 
+HESSCOPE_HD LanczosRecord lanczos_read(const double* state  // [4]
+) {
+  return {state[0], state[1], state[2], state[3]};
+}
+
+HESSCOPE_HD void lanczos_write(const LanczosRecord& record,
+                               double* state  // [4]
+) {
+  state[0] = record.scale;
+  state[1] = record.scale_prev;
+  state[2] = record.beta_prev;
+  state[3] = record.largest;
+}
+
 /// What one step needs of it.
 struct LanczosRow {
   double scale;     // q_j = scale * v

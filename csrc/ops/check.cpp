@@ -60,6 +60,15 @@ void check_batch(const char* op, Named argument) {
   check_rows_contiguous(op, argument);
 }
 
+void check_coefficients(const char* op, Named argument, index_t rows) {
+  const TensorView& t = argument.tensor;
+  check_vector(op, argument);
+  check_dtype(op, argument, {DType::f64});
+  check_shape(op, argument, {rows});
+  HESSCOPE_CHECK(ShapeError, rows <= 1 || t.stride[0] != 0, op, ": elements of ", argument.name,
+                 " must not overlap, got ", describe(argument.name, t), " with stride 0");
+}
+
 void check_shape(const char* op, Named argument, std::initializer_list<index_t> shape) {
   const TensorView& t = argument.tensor;
   const bool same = t.ndim == static_cast<int>(shape.size()) &&

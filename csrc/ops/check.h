@@ -32,6 +32,9 @@ void check_output_matrix(const char* op, Named argument);
 /// 3-D; elements of a row contiguous; batch stride 0 is allowed.
 void check_batch(const char* op, Named argument);
 
+/// [rows] of float64, at any stride but 0: written, one number a recurrence.
+void check_coefficients(const char* op, Named argument, index_t rows);
+
 void check_shape(const char* op, Named argument, std::initializer_list<index_t> shape);
 void check_dtype(const char* op, Named argument, std::initializer_list<DType> allowed);
 void check_same_dtype(const char* op, std::initializer_list<Named> arguments);

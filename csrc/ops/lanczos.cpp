@@ -10,15 +10,6 @@ namespace {
 
 constexpr const char* kOp = "lanczos_update";
 
-void check_coefficients(const Named& argument, index_t rows) {
-  const TensorView& t = argument.tensor;
-  check_vector(kOp, argument);
-  check_dtype(kOp, argument, {DType::f64});
-  check_shape(kOp, argument, {rows});
-  HESSCOPE_CHECK(ShapeError, rows <= 1 || t.stride[0] != 0, kOp, ": elements of ", argument.name,
-                 " must not overlap, got ", describe(argument.name, t), " with stride 0");
-}
-
 /// next may be v_prev, row by row; it may not be what other rows or the second pass still read.
 void check_aliasing(const TensorView& w, const TensorView& v, const TensorView& v_prev,
                     const TensorView& next) {
@@ -48,8 +39,8 @@ void check_operands(const Context& ctx, const TensorView& w, const TensorView& v
   check_shape(kOp, {"v_prev", v_prev}, {rows, n});
   check_shape(kOp, {"next", next}, {rows, n});
   check_shape(kOp, {"state", state}, {rows, kLanczosStateSize});
-  check_coefficients({"alpha", alpha}, rows);
-  check_coefficients({"beta", beta}, rows);
+  check_coefficients(kOp, {"alpha", alpha}, rows);
+  check_coefficients(kOp, {"beta", beta}, rows);
   check_device(kOp, ctx,
                {{"w", w},
                 {"v", v},

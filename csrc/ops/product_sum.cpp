@@ -70,6 +70,7 @@ void run(const Context& ctx, std::span<const TensorView> operands,
     sum.operand[f] = operand_of<T>(operands[f < operands.size() ? f : 0], out.shape[2]);
   }
   sum.terms = static_cast<int>(terms.size());
+  sum.operands = static_cast<int>(operands.size());
   for (std::size_t t = 0; t < terms.size(); ++t) {
     sum.scale[t] = static_cast<T>(terms[t].scale);
     std::copy(terms[t].factor.begin(), terms[t].factor.end(), sum.factor[t]);

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "hesscope/lanczos.h"
+#include "kernels/slab.h"
 #include "kernels/sparse_kernels.h"
 #include "ops/check.h"
 #include "ops/dispatch.h"
@@ -86,6 +88,60 @@ void csr_matvec(const Context& ctx, const TensorView& row_start, const TensorVie
       HESSCOPE_DISPATCH(ctx, csr_matvec<T, I>(ctx, vector<const std::int64_t>(row_start),
                                               vector<const I>(columns), vector<const T>(values),
                                               matrix<const T>(x), matrix<T>(y)));
+    });
+  });
+}
+
+index_t csr_lanczos_lanes(index_t k) {
+  HESSCOPE_CHECK(ValueError, k >= 0 && k <= kCsrChunk,
+                 "csr_lanczos_update: recurrences must be at most ", kCsrChunk, ", got ", k);
+  return csr_lanes(k);
+}
+
+index_t csr_lanczos_update_workspace_bytes(index_t k, index_t n) {
+  return aligned_bytes(csr_lanczos_lanes(k) * num_slabs(n) * size_of(DType::f64));
+}
+
+void csr_lanczos_update(const Context& ctx, const TensorView& row_start, const TensorView& columns,
+                        const TensorView& values, const TensorView& v, const TensorView& v_prev,
+                        const TensorView& state, const TensorView& alpha, const TensorView& beta,
+                        double breakdown_tolerance) {
+  constexpr const char* op = "csr_lanczos_update";
+  check_pattern(op, row_start, columns);
+  check_contiguous_vector(op, {"values", values});
+  check_dtype(op, {"values", values}, {DType::f32, DType::f64});
+  check_shape(op, {"values", values}, {columns.shape[0]});
+  check_output_matrix(op, {"state", state});
+  const index_t n = row_start.shape[0] - 1, k = state.shape[0], lanes = csr_lanczos_lanes(k);
+  check_compact(op, ctx, {"v", v}, {"values", values}, {n, lanes});
+  check_compact(op, ctx, {"v_prev", v_prev}, {"values", values}, {n, lanes});
+  check_shape(op, {"state", state}, {k, kLanczosStateSize});
+  check_dtype(op, {"state", state}, {DType::f64});
+  check_coefficients(op, {"alpha", alpha}, k);
+  check_coefficients(op, {"beta", beta}, k);
+  check_device(op, ctx,
+               {{"row_start", row_start},
+                {"columns", columns},
+                {"values", values},
+                {"state", state},
+                {"alpha", alpha},
+                {"beta", beta}});
+  HESSCOPE_CHECK(ShapeError, n >= 1, op, ": the matrix must have at least one row");
+  HESSCOPE_CHECK(ValueError, v.data != v_prev.data || k == 0, op,
+                 ": v_prev must not share memory with v");
+  HESSCOPE_CHECK(ValueError, breakdown_tolerance >= 0, op,
+                 ": breakdown_tolerance must be at least 0, got ", breakdown_tolerance);
+  check_workspace(op, ctx, csr_lanczos_update_workspace_bytes(k, n));
+  if (k == 0) return;
+
+  visit_real(op, {"values", values}, [&]<typename T>(Tag<T>) {
+    visit_columns(columns, [&]<typename I>(Tag<I>) {
+      const CsrMatrix<T, I> a{static_cast<const std::int64_t*>(row_start.data),
+                              static_cast<const I*>(columns.data),
+                              static_cast<const T*>(values.data), n, values.shape[0]};
+      HESSCOPE_DISPATCH(ctx, csr_lanczos_update<T, I>(ctx, a, matrix<const T>(v), matrix<T>(v_prev),
+                                                      matrix<double>(state), vector<double>(alpha),
+                                                      vector<double>(beta), breakdown_tolerance));
     });
   });
 }

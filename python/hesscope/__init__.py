@@ -5,6 +5,7 @@ from hesscope.curvature import fisher, ggn, gradient_covariance, hessian
 from hesscope.krylov.apply_function import apply_function
 from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.eigen import eigenpairs
+from hesscope.krylov.function_space import KrylovSpace
 from hesscope.krylov.low_rank import low_rank_inverse
 from hesscope.krylov.solve import solve
 from hesscope.objective import (
@@ -78,6 +79,7 @@ __all__ = [
     "FunctionProduct",
     "GradientEstimate",
     "InjectiveNorm",
+    "KrylovSpace",
     "LipschitzEstimate",
     "LogDeterminant",
     "NotDefinedError",

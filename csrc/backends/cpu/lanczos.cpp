@@ -9,21 +9,6 @@
 namespace hesscope::HESSCOPE_CPU_NAMESPACE {
 namespace {
 
-LanczosRecord read_record(const double* state  // [kLanczosStateSize]
-) {
-  return {state[kLanczosScale], state[kLanczosScalePrev], state[kLanczosBetaPrev],
-          state[kLanczosLargest]};
-}
-
-void write_record(const LanczosRecord& record,
-                  double* state  // [kLanczosStateSize]
-) {
-  state[kLanczosScale] = record.scale;
-  state[kLanczosScalePrev] = record.scale_prev;
-  state[kLanczosBetaPrev] = record.beta_prev;
-  state[kLanczosLargest] = record.largest;
-}
-
 /// One row's part of every operand.
 template <typename T>
 struct Operands {
@@ -113,19 +98,19 @@ void lanczos_update(const Context& ctx, MatrixView<const T> w, MatrixView<const 
   const auto size = [&](index_t s) { return n - s * kSlab < kSlab ? n - s * kSlab : kSlab; };
 
   for_each_slab(ctx, w.rows, n, [&](index_t k, index_t s) {
-    const LanczosRow row = lanczos_row(read_record(state.row(k)));
+    const LanczosRow row = lanczos_row(lanczos_read(state.row(k)));
     if (row.frozen) return;
     const Operands<T> x = operands(k, s * kSlab);
     partial[k * slabs + s] =
         row.first ? alpha_range<true>(row, x, size(s)) : alpha_range<false>(row, x, size(s));
   });
   for (index_t k = 0; k < w.rows; ++k) {
-    const LanczosRow row = lanczos_row(read_record(state.row(k)));
+    const LanczosRow row = lanczos_row(lanczos_read(state.row(k)));
     alpha[k] = row.frozen ? 0.0 : row.scale * add_slabs(partial + k * slabs, slabs);
   }
 
   for_each_slab(ctx, w.rows, n, [&](index_t k, index_t s) {
-    const LanczosRow row = lanczos_row(read_record(state.row(k)));
+    const LanczosRow row = lanczos_row(lanczos_read(state.row(k)));
     const Operands<T> x = operands(k, s * kSlab);
     if (row.frozen) return clear(x.next, size(s));
     const double shift = alpha[k] * row.scale;
@@ -134,11 +119,11 @@ void lanczos_update(const Context& ctx, MatrixView<const T> w, MatrixView<const 
   });
   for (index_t k = 0; k < w.rows; ++k) {
     beta[k] = 0;
-    LanczosRecord record = read_record(state.row(k));
+    LanczosRecord record = lanczos_read(state.row(k));
     if (record.scale == 0) continue;
     beta[k] = lanczos_advance(record, alpha[k], add_slabs(partial + k * slabs, slabs),
                               breakdown_tolerance);
-    write_record(record, state.row(k));
+    lanczos_write(record, state.row(k));
     if (beta[k] == 0) clear(next.row(k), n);
   }
 }

@@ -93,6 +93,85 @@ void axpy_up_to(index_t rows,
   if constexpr (kRows > 1) axpy_up_to<kRows - 1>(rows, q, ld, c, count, sum);
 }
 
+// Combinations of a shared basis that are made side by side, of so many columns: their sums stay in
+// registers, and a number of the basis is widened once for all of them.
+constexpr int kTileVectors = 4;
+#ifdef __AVX512F__
+constexpr int kTileColumns = 16;
+#else
+constexpr int kTileColumns = 8;  // half as many registers, half as wide: more would be spilled
+#endif
+
+// Columns of all rows that the tiles take from cache, one group of vectors after the other; while
+// the first group does, the next ones are on their way.
+constexpr index_t kPanel = 256;
+
+/// Where a tile is.
+template <typename Q, typename W>
+struct Tile {
+  const Q* q;  // [k, kTileColumns], row stride ld
+  index_t ld, k;
+  const double* c;  // [vectors, k], row stride c_ld
+  index_t c_ld;
+  W* w;  // [vectors, kTileColumns], row stride w_ld
+  index_t w_ld;
+  index_t prefetch;  // columns ahead, or 0
+};
+
+/// w[b, i] += scale * sum_j c[b, j] * q[j, i], in the order j = 0, 1, ...
+template <int kVectors, typename Q, typename W>
+void axpy_tile(const Tile<Q, W>& at, double scale) {
+  double sum[kVectors][kTileColumns] = {};
+  for (index_t j = 0; j < at.k; ++j) {
+    const Q* row = at.q + j * at.ld;
+    if (at.prefetch != 0) __builtin_prefetch(row + at.prefetch);
+    double x[kTileColumns];
+    for (int lane = 0; lane < kTileColumns; ++lane) x[lane] = widen(row[lane]);
+    for (int b = 0; b < kVectors; ++b) {
+      const double factor = at.c[b * at.c_ld + j];
+      for (int lane = 0; lane < kTileColumns; ++lane) {
+        sum[b][lane] = mul_add(x[lane], factor, sum[b][lane]);
+      }
+    }
+  }
+  for (int b = 0; b < kVectors; ++b) {
+    W* target = at.w + b * at.w_ld;
+    for (int lane = 0; lane < kTileColumns; ++lane) {
+      target[lane] = static_cast<W>(mul_add(sum[b][lane], scale, widen(target[lane])));
+    }
+  }
+}
+
+/// axpy_tile for a number of vectors that is known at run time, at most kVectors.
+template <int kVectors, typename Q, typename W>
+void axpy_tile_up_to(index_t vectors, const Tile<Q, W>& at, double scale) {
+  if (vectors >= kVectors) return axpy_tile<kVectors>(at, scale);
+  if constexpr (kVectors > 1) axpy_tile_up_to<kVectors - 1>(vectors, at, scale);
+}
+
+/// w += scale * c q for columns begin to end, whole tiles.
+template <typename Q, typename W>
+void axpy_tiles(MatrixView<const Q> q, MatrixView<const double> c, MatrixView<W> w, double scale,
+                index_t begin, index_t end) {
+  for (index_t panel = begin; panel < end; panel += kPanel) {
+    const index_t last = std::min(panel + kPanel, end);
+    for (index_t b = 0; b < w.rows; b += kTileVectors) {
+      for (index_t i = panel; i < last; i += kTileColumns) {
+        axpy_tile_up_to<kTileVectors>(w.rows - b,
+                                      Tile<Q, W>{.q = q.data + i,
+                                                 .ld = q.ld,
+                                                 .k = q.rows,
+                                                 .c = c.row(b),
+                                                 .c_ld = c.ld,
+                                                 .w = w.row(b) + i,
+                                                 .w_ld = w.ld,
+                                                 .prefetch = b == 0 ? kPanel : 0},
+                                      scale);
+      }
+    }
+  }
+}
+
 /// sum[i] = sum_j c[j] * q[j, i], kStreams rows a pass.
 template <typename Q>
 void combine_rows(const Q* q,  // [k, count], row stride ld
@@ -104,6 +183,24 @@ void combine_rows(const Q* q,  // [k, count], row stride ld
   std::fill_n(sum, count, 0.0);
   for (index_t j = 0; j < k; j += kStreams) {
     axpy_up_to<kStreams>(std::min(kStreams, k - j), q + j * ld, ld, c + j, count, sum);
+  }
+}
+
+/// w += scale * sum_j c[j] * q[j] for columns begin to end. A strip of float64 sums stays in cache
+/// while the k rows stream past it: q and w move once.
+template <typename Q, typename W>
+void axpy_strips(MatrixView<const Q> q,
+                 const double* c,  // [k]
+                 W* w,             // [n]
+                 double scale, index_t begin, index_t end) {
+  constexpr index_t kStrip = 2 * kSlab;
+  double sum[kStrip];
+  for (; begin < end; begin += kStrip) {
+    const index_t count = std::min(kStrip, end - begin);
+    combine_rows(q.data + begin, q.ld, q.rows, c, count, sum);
+    for (index_t i = 0; i < count; ++i) {
+      w[begin + i] = static_cast<W>(mul_add(sum[i], scale, widen(w[begin + i])));
+    }
   }
 }
 
@@ -139,26 +236,22 @@ void multi_dot(const Context& ctx, BatchView<const Q> q, MatrixView<const W> w,
   }
 }
 
-// A strip of float64 sums stays in cache while the k rows stream past it: q and w move once.
 template <typename Q, typename W>
 void multi_axpy(const Context& ctx, BatchView<const Q> q, MatrixView<const double> c,
                 MatrixView<W> w, double scale) {
-  constexpr index_t kStrip = 2 * kSlab;
   const index_t n = q.cols, vectors = vectors_per_task(q);
 
   const SlabTasks tasks{.rows = ceil_div(q.batch, vectors), .n = n};
   for_each_task(ctx, tasks, q.batch * q.rows * n, [&](index_t group, index_t first, index_t last) {
     const index_t end = std::min(last * kSlab, n);
-    double sum[kStrip];
-    for (index_t begin = first * kSlab; begin < end; begin += kStrip) {
-      const index_t count = std::min(kStrip, end - begin);
-      for (index_t b = group * vectors; b < (group + 1) * vectors; ++b) {
-        combine_rows(q.matrix(b).data + begin, q.ld, q.rows, c.row(b), count, sum);
-        W* target = w.row(b) + begin;
-        for (index_t i = 0; i < count; ++i) {
-          target[i] = static_cast<W>(mul_add(sum[i], scale, widen(target[i])));
-        }
-      }
+    index_t begin = first * kSlab;
+    if (vectors > 1) {  // the only group: all that share the basis
+      const index_t whole = begin + (end - begin) / kTileColumns * kTileColumns;
+      axpy_tiles(q.matrix(0), c, w, scale, begin, whole);
+      begin = whole;
+    }
+    for (index_t b = group * vectors; b < (group + 1) * vectors; ++b) {
+      axpy_strips(q.matrix(b), c.row(b), w.row(b), scale, begin, end);
     }
   });
 }

@@ -60,33 +60,20 @@ void jet_block(const PointwiseJet<T>& jet, index_t begin) {
   }
 }
 
-template <int kCount, bool kMixed, typename T>
-void jet_of(const Context& ctx, const PointwiseJet<T>& jet) {
-  const index_t blocks = ceil_div(jet.size, kBlock);
-  const index_t step = ceil_div(kTaskElements, kBlock * jet.probes);
-  cpu::parallel_for(ctx.num_threads, ceil_div(blocks, step), [&](index_t task) {
-    const index_t last = (task + 1) * step < blocks ? (task + 1) * step : blocks;
-    for (index_t b = task * step; b < last; ++b) {
-      jet.g_value == nullptr ? jet_block<kCount, kMixed, false>(jet, b * kBlock)
-                             : jet_block<kCount, kMixed, true>(jet, b * kBlock);
-    }
-  });
-}
-
 }  // namespace
 
 template <typename T>
 void pointwise_jet(const Context& ctx, const PointwiseJet<T>& jet) {
-  switch (jet.monomials) {
-    case Monomials::one:
-      return jet_of<1, false>(ctx, jet);
-    case Monomials::two:
-      return jet_of<2, false>(ctx, jet);
-    case Monomials::three:
-      return jet_of<3, false>(ctx, jet);
-    case Monomials::mixed:
-      return jet_of<3, true>(ctx, jet);
-  }
+  const index_t blocks = ceil_div(jet.size, kBlock);
+  const index_t step = ceil_div(kTaskElements, kBlock * jet.probes);
+  visit_jet(jet, [&]<int kCount, bool kMixed, bool kProduct>() {
+    cpu::parallel_for(ctx.num_threads, ceil_div(blocks, step), [&](index_t task) {
+      const index_t last = (task + 1) * step < blocks ? (task + 1) * step : blocks;
+      for (index_t b = task * step; b < last; ++b) {
+        jet_block<kCount, kMixed, kProduct>(jet, b * kBlock);
+      }
+    });
+  });
 }
 
 HESSCOPE_INSTANTIATE_POINTWISE_JET(float)

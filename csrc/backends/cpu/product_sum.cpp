@@ -10,43 +10,41 @@ constexpr index_t kStrip = kWidth * kVectors;  // elements between two looks at 
 constexpr index_t kStripsPerTask = 64;
 constexpr index_t kSerialElements = index_t{1} << 15;
 
-/// The strip of an operand, `count` elements of it.
 template <typename T>
-void load_strip(const T* row, bool one_column, index_t first, index_t count,
-                Lanes<T, kWidth> (&to)[kVectors]) {
-  if (one_column) {
-    for (int v = 0; v < kVectors; ++v) to[v] = Lanes<T, kWidth>{} + row[0];
-  } else if (count == kStrip) {
-    for (int v = 0; v < kVectors; ++v) load_lanes(to[v], row + first + v * kWidth);
-  } else {
-    T part[kStrip] = {};
-    for (index_t i = 0; i < count; ++i) part[i] = row[first + i];
-    for (int v = 0; v < kVectors; ++v) load_lanes(to[v], part + v * kWidth);
-  }
-}
+using Rows = const T* const (&)[kMaxProductOperands];
 
-template <typename T>
-void sum_strip(const ProductSum<T>& sum, const T* const (&rows)[kMaxProductOperands], index_t first,
-               index_t count, T* out) {
-  using V = Lanes<T, kWidth>;
-  V total[kVectors] = {};
+/// out = the sum for kCount vectors of kLanes elements each, from element `first` of the rows.
+template <int kCount, int kLanes, typename T>
+inline void sum_vectors(const ProductSum<T>& sum, Rows<T> rows, index_t first, T* out) {
+  using V = Lanes<T, kLanes>;
+  V total[kCount] = {};
   for (int t = 0; t < sum.terms; ++t) {
-    V product[kVectors];
-    for (int v = 0; v < kVectors; ++v) product[v] = V{} + sum.scale[t];
+    V product[kCount];
+    for (int v = 0; v < kCount; ++v) product[v] = V{} + sum.scale[t];
     for (int j = 0; j < kMaxTermFactors && sum.factor[t][j] >= 0; ++j) {
       const int f = sum.factor[t][j];
-      V factor[kVectors];
-      load_strip(rows[f], sum.operand[f].one_column, first, count, factor);
-      for (int v = 0; v < kVectors; ++v) product[v] *= factor[v];
+      if (sum.operand[f].one_column) {
+        const T factor = rows[f][0];
+        for (int v = 0; v < kCount; ++v) product[v] *= factor;
+        continue;
+      }
+      for (int v = 0; v < kCount; ++v) {
+        V factor;
+        load_lanes(factor, rows[f] + first + v * kLanes);
+        product[v] *= factor;
+      }
     }
-    for (int v = 0; v < kVectors; ++v) total[v] += product[v];
+    for (int v = 0; v < kCount; ++v) total[v] += product[v];
   }
-  if (count == kStrip) {
-    for (int v = 0; v < kVectors; ++v) store_lanes(out + first + v * kWidth, total[v]);
-  } else {
-    T part[kStrip];
-    for (int v = 0; v < kVectors; ++v) store_lanes(part + v * kWidth, total[v]);
-    for (index_t i = 0; i < count; ++i) out[first + i] = part[i];
+  for (int v = 0; v < kCount; ++v) store_lanes(out + first + v * kLanes, total[v]);
+}
+
+/// The elements [first, end) of a row, fewer than a strip: ever shorter vectors.
+template <int kLanes, typename T>
+inline void sum_rest(const ProductSum<T>& sum, Rows<T> rows, index_t first, index_t end, T* out) {
+  for (; first + kLanes <= end; first += kLanes) sum_vectors<1, kLanes>(sum, rows, first, out);
+  if constexpr (kLanes > 1) {
+    if (first < end) sum_rest<kLanes / 4>(sum, rows, first, end, out);
   }
 }
 
@@ -61,12 +59,16 @@ void product_sum(const Context& ctx, const ProductSum<T>& sum, BatchView<T> out)
     for (index_t strip = task * kStripsPerTask; strip < end;) {
       const index_t row = strip / per_row, a = row / out.rows, b = row % out.rows;
       const T* rows[kMaxProductOperands];
-      for (int f = 0; f < kMaxProductOperands; ++f) rows[f] = sum.operand[f].row(a, b);
+      for (int f = 0; f < sum.operands; ++f) rows[f] = sum.operand[f].row(a, b);
       const index_t row_end = (row + 1) * per_row < end ? (row + 1) * per_row : end;
       for (; strip < row_end; ++strip) {
         const index_t first = (strip - row * per_row) * kStrip;
-        const index_t count = first + kStrip < out.cols ? kStrip : out.cols - first;
-        sum_strip(sum, rows, first, count, out.matrix(a).row(b));
+        T* to = out.matrix(a).row(b);
+        if (first + kStrip <= out.cols) {
+          sum_vectors<kVectors, kWidth>(sum, rows, first, to);
+        } else {
+          sum_rest<kWidth>(sum, rows, first, out.cols, to);
+        }
       }
     }
   });

@@ -21,12 +21,6 @@ struct Operands {
   index_t state_ld;
 };
 
-__device__ inline LanczosRecord read_record(const double* state  // [kLanczosStateSize]
-) {
-  return {state[kLanczosScale], state[kLanczosScalePrev], state[kLanczosBetaPrev],
-          state[kLanczosLargest]};
-}
-
 /// What a thread holds of a row: kParts vectors, a block's width apart.
 template <typename T>
 struct Chunk {
@@ -56,7 +50,7 @@ __global__ void __launch_bounds__(kThreads)
                                 double* __restrict__ partial  // [K, slabs]
     ) {
   const index_t k = blockIdx.x / slabs, s = blockIdx.x % slabs;
-  const LanczosRow row = lanczos_row(read_record(x.state + k * x.state_ld));
+  const LanczosRow row = lanczos_row(lanczos_read(x.state + k * x.state_ld));
   if (row.frozen) return;
   const index_t end = min((s + 1) * kSlab, x.w.cols);
 
@@ -89,7 +83,7 @@ __global__ void __launch_bounds__(kThreads)
                                double* __restrict__ partial  // [K, slabs]
     ) {
   const index_t k = blockIdx.x / slabs, s = blockIdx.x % slabs;
-  const LanczosRow row = lanczos_row(read_record(x.state + k * x.state_ld));
+  const LanczosRow row = lanczos_row(lanczos_read(x.state + k * x.state_ld));
   const double shift = alpha.data[k * alpha.stride] * row.scale;
   const index_t end = min((s + 1) * kSlab, x.w.cols);
   T* to = next.data + k * next.ld;
@@ -150,7 +144,7 @@ __global__ void __launch_bounds__(kThreads)
   HESSCOPE_SHARED(bool, ends, 1);
   const index_t k = blockIdx.x;
   double* to = state.data + k * state.ld;
-  LanczosRecord record = read_record(to);
+  LanczosRecord record = lanczos_read(to);
   const bool frozen = record.scale == 0;
   __syncthreads();  // every thread has read the state
   const double sum = add_slabs(partial + k * slabs, slabs);
@@ -158,10 +152,7 @@ __global__ void __launch_bounds__(kThreads)
     const double a = alpha.data[k * alpha.stride];
     const double b = frozen ? 0.0 : lanczos_advance(record, a, sum, breakdown_tolerance);
     beta.data[k * beta.stride] = b;
-    to[kLanczosScale] = record.scale;
-    to[kLanczosScalePrev] = record.scale_prev;
-    to[kLanczosBetaPrev] = record.beta_prev;
-    to[kLanczosLargest] = record.largest;
+    lanczos_write(record, to);
     ends[0] = !frozen && b == 0;
   }
   __syncthreads();

@@ -87,26 +87,13 @@ void launch_jet(const Context& ctx, const PointwiseJet<T>& jet) {
   launch(kernel, make_grid(pieces * jet.probes), kThreads, 0, stream_of(ctx), jet);
 }
 
-template <int kCount, bool kMixed, typename T>
-void jet_of(const Context& ctx, const PointwiseJet<T>& jet) {
-  jet.g_value == nullptr ? launch_jet<kCount, kMixed, false>(ctx, jet)
-                         : launch_jet<kCount, kMixed, true>(ctx, jet);
-}
-
 }  // namespace
 
 template <typename T>
 void pointwise_jet(const Context& ctx, const PointwiseJet<T>& jet) {
-  switch (jet.monomials) {
-    case Monomials::one:
-      return jet_of<1, false>(ctx, jet);
-    case Monomials::two:
-      return jet_of<2, false>(ctx, jet);
-    case Monomials::three:
-      return jet_of<3, false>(ctx, jet);
-    case Monomials::mixed:
-      return jet_of<3, true>(ctx, jet);
-  }
+  visit_jet(jet, [&]<int kCount, bool kMixed, bool kProduct>() {
+    launch_jet<kCount, kMixed, kProduct>(ctx, jet);
+  });
 }
 
 HESSCOPE_INSTANTIATE_POINTWISE_JET(float)

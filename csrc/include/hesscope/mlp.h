@@ -80,7 +80,8 @@ class MlpObjective {
   std::vector<MlpLayer> layers_;
   MlpData data_;
   std::vector<Primal> primal_;
-  TensorView ones_, probability_, mass_;  // [1, 1, length], [1, M, out], [1, M, 1]: sums of targets
+  TensorView ones_, probability_;  // [1, 1, length], [1, M, out]
+  TensorView mass_;                // [1, M, 1]: sums of targets, times the scale of the loss
   index_t size_ = 0;
   double loss_ = 0;
   std::vector<Buffer> kept_;     // memory of the above

@@ -26,6 +26,40 @@ void csr_matvec(const Context& ctx, const TensorView& row_start, const TensorVie
 /// Bytes of workspace csr_matvec needs for K vectors of this length.
 index_t csr_matvec_workspace_bytes(index_t k, index_t cols, DType dtype);
 
+/// One step of K <= 8 Lanczos recurrences with a symmetric matrix in compressed rows: csr_matvec
+/// and lanczos_update (hesscope/lanczos.h) at once, on vectors that stay interleaved between steps:
+///
+///   r     = scale * A v - beta_prev * scale_prev * v_prev      (rounded to the dtype)
+///   alpha = <scale * v, r>
+///   next  = r - alpha * scale * v
+///   beta  = ||next||
+///
+///   row_start  [n + 1] int64     columns  [nnz] int32 or int64     values  [nnz] float32 or
+///   float64 v       [n, W]  the current, unnormalised vectors, entry r of a row being that of
+///   recurrence r;
+///                   W = csr_lanes(K): 1, 2, 4 or 8. Contiguous
+///   v_prev  [n, W]  the previous ones; not read in the first step (output: the next ones)
+///   state   [K, kLanczosStateSize] float64, rows contiguous (read and written)
+///   alpha   [K] float64, any stride (output)         beta  [K] float64, any stride (output)
+///
+/// State, breakdown and ended recurrences are those of lanczos_update. Lanes past K are written as
+/// zeros. Row sums stay in the dtype of the values, as in csr_matvec; sums over rows are float64,
+/// slab by slab: a recurrence has the same bits for any K and number of threads. Reads the matrix
+/// once and moves 24 bytes an element in float32; csr_matvec and lanczos_update move 44 and more.
+///
+/// Throws ShapeError, DTypeError, DeviceError, ValueError, WorkspaceError; NotCompiled without that
+/// backend.
+void csr_lanczos_update(const Context& ctx, const TensorView& row_start, const TensorView& columns,
+                        const TensorView& values, const TensorView& v, const TensorView& v_prev,
+                        const TensorView& state, const TensorView& alpha, const TensorView& beta,
+                        double breakdown_tolerance);
+
+/// Lanes of interleaved storage for K <= 8 vectors: the next power of two. ValueError for more.
+index_t csr_lanczos_lanes(index_t k);
+
+/// Bytes of workspace csr_lanczos_update needs: a float64 per slab of rows and lane.
+index_t csr_lanczos_update_workspace_bytes(index_t k, index_t n);
+
 /// Throws ValueError naming the first bad entry unless row_start is non-decreasing from 0 to nnz
 /// and every column lies in [0, cols). Host tensors only; ShapeError, DTypeError or DeviceError
 /// else. O(rows + nnz).

@@ -14,6 +14,7 @@ from hesscope._ops.factor_sum import factor_sum
 from hesscope._ops.gemm import gemm
 from hesscope._ops.gram import gram
 from hesscope._ops.hadamard import walsh_hadamard
+from hesscope._ops.huge_pages import empty_in_huge_pages
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.mlp import MlpObjective
 from hesscope._ops.norm_jet import norm_jet, norm_jet_backward
@@ -23,7 +24,13 @@ from hesscope._ops.probes import probe_dot, probes
 from hesscope._ops.product_sum import product_sum
 from hesscope._ops.scaling import scale_columns
 from hesscope._ops.softmax_jet import softmax, softmax_jet, softmax_jet_backward
-from hesscope._ops.sparse import csr_check, csr_matvec, csr_matvec_workspace_bytes
+from hesscope._ops.sparse import (
+    csr_check,
+    csr_lanczos_lanes,
+    csr_lanczos_update,
+    csr_matvec,
+    csr_matvec_workspace_bytes,
+)
 from hesscope._ops.tridiagonal import sturm_count, tridiagonal_eigen
 
 __all__ = [
@@ -34,8 +41,11 @@ __all__ = [
     "contract3",
     "contract3_scalar",
     "csr_check",
+    "csr_lanczos_lanes",
+    "csr_lanczos_update",
     "csr_matvec",
     "csr_matvec_workspace_bytes",
+    "empty_in_huge_pages",
     "extend_basis",
     "factor_sum",
     "gemm",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hesscope.curvature.graph import build_graph
+from hesscope.curvature.custom_functions import require_second_derivatives
+from hesscope.curvature.graph import Graph, build_graph
 from hesscope.curvature.merge import join
+from hesscope.curvature.plan import Group
 from hesscope.curvature.planned import PlannedHessian
+from hesscope.objective import Objective
+from hesscope.objective.data import Batch
 
 
 class AutogradHessian(PlannedHessian):
@@ -30,15 +34,21 @@ class AutogradHessian(PlannedHessian):
         A negative budget; at a product, whatever the loss is refused for, or data that changes between
         passes although it does not fit the budget.
     RuntimeError
-        At a product, if an operation of the model has no second derivative.
+        At a product, if an operation of the model has no second derivative, or the backward of a custom
+        function hides what it depends on.
 
     Notes
     -----
     Cost of a product: about 2 gradients on a kept graph, 3 otherwise; memory 3 to 5 times that of a
     gradient. Where a derivative does not exist (relu at 0) it is that of the selected branch. Products
     are computed in the precision of the model; those of bfloat16 parameters round the vectors to
-    bfloat16. A NaN in a product is returned as it is.
+    bfloat16. A NaN in a product is returned as it is. A custom function that is met for the first time
+    costs two gradients and four evaluations of its batch.
     """
+
+    def __init__(self, objective: Objective, *, memory_budget: int | None = None) -> None:
+        super().__init__(objective, memory_budget=memory_budget)
+        self._trusted: frozenset[type] = frozenset()  # custom functions whose second derivatives were checked
 
     @property
     def memory(self) -> int:
@@ -80,9 +90,12 @@ class AutogradHessian(PlannedHessian):
         plan = self._current_plan()
         held = self.memory
         for number, (group, batches) in enumerate(plan.walk()):
+            if group.graph is not None and not group.graph.reaches_parameters():
+                held -= group.graph.size
+                group.graph = None
             graph = group.graph
             if graph is None:
-                graph = build_graph(self.objective, join(self.objective, batches), group.entries[0].index)
+                graph = self._build(group, join(self.objective, batches))
             keep = group.graph is not None or held + graph.size <= self.memory_budget
             graph.add_products(vectors, out, scale=group.scale, overwrite=number == 0, retain=keep)
             if keep and group.graph is None:
@@ -90,3 +103,13 @@ class AutogradHessian(PlannedHessian):
                 held += graph.size
         if self.objective.l2 != 0:
             out.add_(vectors, alpha=self.objective.l2)
+
+    def _build(self, group: Group, batch: Batch) -> Graph:
+        graph = build_graph(self.objective, batch, group.entries[0].index)
+        if graph.custom <= self._trusted:
+            return graph
+        custom, index = graph.custom, graph.index
+        del graph  # its memory, and the check may cut it off from the parameters
+        require_second_derivatives(self.objective, batch, index)
+        self._trusted |= custom
+        return build_graph(self.objective, batch, index)

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from hesscope.objective import Objective
+from hesscope.objective.checksum import Checksum
 from hesscope.objective.data import tensors
 
-_SMALL = 1 << 16  # bytes: cheaper to copy than to sum by a call of its own
 
-
-def fingerprint(objective: Objective) -> Hashable:
-    """Return a key of all an objective depends on.
+def fingerprint(objective: Objective, checksum: Checksum | None = None) -> Hashable:
+    """Return a key of all an objective depends on; a checksum that is kept between calls makes it faster.
 
     Address and version counter of every parameter, buffer and batch tensor that stays in memory, the
     training flags, and a sum over the bits of all of them, for writes that bypass the counter. Reads
@@ -36,7 +35,7 @@ def fingerprint(objective: Objective) -> Hashable:
     watched += objective.state.buffers()
     if objective.data.kind != "stream":
         watched += [t for batch in objective.data for t in tensors(batch)]
-    return (objective.state.flags(), address_key(watched), checksum(watched))
+    return (objective.state.flags(), address_key(watched), (checksum or Checksum())(watched))
 
 
 def _require_same_kind(objective: Objective) -> None:
@@ -60,30 +59,3 @@ def _require_same_kind(objective: Objective) -> None:
 def address_key(watched: Iterable[Tensor]) -> Hashable:
     """Return the addresses and version counters of tensors."""
     return tuple((t.data_ptr(), -1 if t.is_inference() else t._version) for t in watched)
-
-
-def checksum(watched: Iterable[Tensor]) -> int:
-    """Return the sum of the bits of tensors, as 64-bit words; one synchronisation per device."""
-    sums: dict[torch.device, list[Tensor]] = {}
-    for t in watched:
-        if t.layout == torch.strided and t.numel() > 0:
-            sums.setdefault(t.device, []).extend(_bit_sums(t.detach()))
-    return sum(int(torch.cat(parts).sum()) for parts in sums.values())
-
-
-def _bit_sums(tensor: Tensor) -> list[Tensor]:
-    """Return words ``[*]`` whose total changes with any one word of the tensor: itself if it is small.
-
-    Summing many small tensors together takes half of the calls: a product of a small network takes a
-    millisecond, and every call microseconds.
-    """
-    flat = tensor.contiguous().as_strided((tensor.numel(),), (1,))  # a stride of 1 even for one entry
-    size, offset = flat.element_size(), flat.storage_offset()
-    if offset * size % 8:  # words must start at multiples of 8 within the storage
-        flat = flat.clone()
-    whole = flat.numel() * size // 8 * 8
-    if whole == flat.numel() * size:
-        words = flat.view(torch.int64)
-        return [words if whole <= _SMALL else words.sum()[None]]
-    octets = flat.view(torch.uint8)
-    return [octets[:whole].view(torch.int64).sum()[None], octets[whole:].sum()[None]]

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.autograd.graph import get_gradient_edge
 
+from hesscope.curvature.custom_functions import is_custom
 from hesscope.objective import Objective
 from hesscope.objective.checks import refuse_constant
 from hesscope.objective.data import Batch
@@ -32,6 +34,10 @@ class Graph:
         not counted.
     replays
         True if products run parts of the model again (activation checkpointing).
+    custom
+        The kinds of nodes of custom functions.
+    ends
+        Where the graph ends, for one parameter of each dtype.
     """
 
     objective: Objective
@@ -39,6 +45,16 @@ class Graph:
     gradients: list[Tensor | None]
     size: int
     replays: bool
+    custom: frozenset[type]
+    ends: tuple[object, ...]
+
+    def reaches_parameters(self) -> bool:
+        """Tell whether the graph still ends at the parameters.
+
+        It does not after a parameter has had data of another precision for a while, as another engine may
+        give it: torch then makes a new end, and derivatives of the old graph are zero without a word.
+        """
+        return self.ends == _ends(self.objective)
 
     def add_products(
         self, vectors: Tensor, out: Tensor, *, scale: float, overwrite: bool, retain: bool
@@ -119,8 +135,22 @@ def build_graph(objective: Objective, batch: Batch, index: int) -> Graph:
     objective.confirm(batch, index, float(loss.detach()))
     refuse_constant(gradients, index)
     kept = [g if g is not None and g.requires_grad else None for g in gradients]
-    size, replays = inspect_graph([loss, *(g for g in kept if g is not None)], objective)
-    return Graph(objective=objective, index=index, gradients=kept, size=size, replays=replays)
+    size, replays, custom = inspect_graph([loss, *(g for g in kept if g is not None)], objective)
+    return Graph(
+        objective=objective,
+        index=index,
+        gradients=kept,
+        size=size,
+        replays=replays,
+        custom=custom,
+        ends=_ends(objective),
+    )
+
+
+def _ends(objective: Objective) -> tuple[object, ...]:
+    of_each_dtype = {p.dtype: p for p in objective.parameter_set.tensors}
+    with torch.inference_mode(False):
+        return tuple(get_gradient_edge(p).node for p in of_each_dtype.values())
 
 
 def explain_missing_derivative(error: RuntimeError, matrix: str = "hessian") -> None:
@@ -141,8 +171,10 @@ def _difference(matrix: str) -> str:
     return ", or pass engine='finite_difference'" if matrix == "hessian" else ""
 
 
-def inspect_graph(roots: list[Tensor], objective: Objective, matrix: str = "hessian") -> tuple[int, bool]:
-    """Walk a graph: the bytes that its saved tensors occupy, and whether hooks unpack them.
+def inspect_graph(
+    roots: list[Tensor], objective: Objective, matrix: str = "hessian"
+) -> tuple[int, bool, frozenset[type]]:
+    """Walk a graph: the bytes that its saved tensors occupy, whether hooks unpack them, custom functions.
 
     Refuses functions marked once_differentiable: where the incoming gradient is constant, torch takes
     their derivative for constant too, and H would silently lack their part.
@@ -153,6 +185,7 @@ def inspect_graph(roots: list[Tensor], objective: Objective, matrix: str = "hess
     for root in roots:
         _count_storage(root, storages)
     replays = False
+    custom: set[type] = set()
     stack: list[Any] = [root.grad_fn for root in roots]
     seen: set[Any] = set()
     while stack:
@@ -161,6 +194,8 @@ def inspect_graph(roots: list[Tensor], objective: Objective, matrix: str = "hess
             continue
         seen.add(node)
         _refuse_once_differentiable(node, matrix)
+        if is_custom(node):
+            custom.add(type(node))
         stack.extend(following for following, _ in node.next_functions)
         for saved in _saved(node):
             if getattr(saved, "unpack_hook", None) is not None:
@@ -168,7 +203,7 @@ def inspect_graph(roots: list[Tensor], objective: Objective, matrix: str = "hess
                 continue
             with contextlib.suppress(RuntimeError):  # an output of its own node, or already freed
                 _count_storage(saved.data if hasattr(saved, "data") else saved.unpack(), storages)
-    return sum(size for address, size in storages.items() if address not in known), replays
+    return sum(size for address, size in storages.items() if address not in known), replays, frozenset(custom)
 
 
 def saved_tensors(roots: Sequence[Tensor]) -> Iterator[Tensor]:

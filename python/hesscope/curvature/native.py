@@ -17,7 +17,7 @@ from hesscope.objective.data import Batch, split
 
 # Tensors of activations that a product needs, one number for each activation and vector.
 _STREAMS = {"products": 5, "contract": 16}
-_WORKING_SET = 64 << 20  # bytes of them at once
+_WORKING_SET = {"cpu": 4 << 20, "cuda": 64 << 20}  # bytes of them at once: what caches hold, or fills a GPU
 
 
 class NativeHessian(PlannedHessian):
@@ -110,6 +110,9 @@ class NativeHessian(PlannedHessian):
             total[part] += mlp.quadratic(vectors[part])
         return total + self.objective.l2 * vectors.double().square().sum(1)
 
+    def _forms(self, vectors: Tensor) -> Tensor:
+        return self.quadratic(vectors)
+
     def contract(self, u: Tensor, v: Tensor) -> Tensor:
         """Return ``T[u, v, .]`` for the rows of ``u`` and ``v [K, n]``, paired: ``[K, n]``."""
         total = torch.zeros_like(v)
@@ -147,7 +150,8 @@ class NativeHessian(PlannedHessian):
             if mlp is None:
                 with torch.inference_mode(False), torch.no_grad():
                     mlp = self._prepare(number, group, join(self.objective, batches))
-            rows = max(1, _WORKING_SET // (_STREAMS[name] * mlp.activation_bytes))
+            size = _WORKING_SET[self.device.type]
+            rows = max(1, size // (_STREAMS[name] * mlp.activation_bytes))
             for start in range(0, len(vectors), rows):
                 yield slice(start, start + rows), mlp
 

@@ -137,7 +137,7 @@ def build_output_graph(objective: Objective, matrix: OutputMatrix, batch: Batch,
     objective.confirm(batch, index, value)
     refuse_constant(pulled, index)
     roots = [*leaves, *cotangents, *(t for t in pulled if t is not None)]
-    size, replays = inspect_graph(roots, objective, matrix.name)
+    size, replays, _ = inspect_graph(roots, objective, matrix.name)
     return OutputGraph(
         objective, index, matrix.name, leaves, weights, list(pulled), cut, cotangents, size, replays
     )

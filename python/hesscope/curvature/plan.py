@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
-from hesscope.curvature.fingerprint import address_key, checksum
+from hesscope.curvature.fingerprint import address_key
 from hesscope.curvature.graph import Graph
 from hesscope.objective import Objective
 from hesscope.objective.data import Batch, concatenate, narrowed, tensors
@@ -23,14 +23,11 @@ class Entry:
         Factor of its loss, before the division by the sum of the weights.
     batch
         The batch, or None where it is read again for every product.
-    bits
-        Checksum of a batch that is not held.
     """
 
     index: int
     scale: float
     batch: Batch | None
-    bits: int = 0
 
 
 @dataclass
@@ -97,14 +94,7 @@ class Plan:
     def _read(self, reader: Iterator[tuple[int, Batch]], entry: Entry) -> Batch:
         if not self.streams:
             return entry.batch
-        batch = next((batch for index, batch in reader if index == entry.index), None)
-        if checksum(tensors(batch)) == entry.bits:
-            return batch
-        msg = (
-            "hessian: data must give the same batches in the same order every time, got another batch "
-            f"{entry.index}; switch off shuffling and augmentation, or raise memory_budget to hold the data"
-        )
-        raise ValueError(msg)
+        return next(batch for index, batch in reader if index == entry.index)
 
     def held_key(self) -> Hashable:
         """Return a key of the batches of a stream that are held: they may be shared with others."""
@@ -125,7 +115,6 @@ def read_plan(objective: Objective, budget: int) -> Plan:
         divisor += share
         entries.append(Entry(index, scale, batch))
         if objective.data.kind == "stream":
-            entries[-1].bits = checksum(tensors(batch))
             held += sum(t.numel() * t.element_size() for t in tensors(batch))
             streams = streams or held > budget // 4
             if streams:

@@ -12,6 +12,7 @@ from hesscope.curvature.memory import available_memory
 from hesscope.curvature.merge import merge_small
 from hesscope.curvature.plan import Plan, read_plan
 from hesscope.objective import Objective
+from hesscope.objective.checksum import Checksum
 from hesscope.operators import SymmetricOperator
 
 
@@ -49,6 +50,7 @@ class PlannedHessian(SymmetricOperator):
         self.memory_budget = memory_budget
         self._plan: Plan | None = None
         self._key: Hashable = None
+        self._checksum = Checksum()
 
     @property
     def memory(self) -> int:
@@ -59,13 +61,25 @@ class PlannedHessian(SymmetricOperator):
         """Free everything that is kept; the next product builds it again."""
         self._plan = None
         self._key = None
+        self._checksum = Checksum()
 
     def fingerprint(self) -> Hashable:
         """Return a key of weights, buffers, modes and data; see ``SymmetricOperator.fingerprint``.
 
         Data that comes from a DataLoader is not part of it: it is read once and kept.
         """
-        return fingerprint(self.objective)
+        return fingerprint(self.objective, self._checksum)
+
+    def layers(self) -> tuple[slice, ...]:
+        """Return the ranges of the layers: every matrix or kernel of the model with the vectors behind it."""
+        parts = self.objective.parameter_set
+        starts = [
+            part.start
+            for tensor, part in zip(parts.tensors, parts.slices, strict=True)
+            if part.start > 0 and tensor.ndim > 1
+        ]
+        ends = [*starts, self.shape[0]]
+        return tuple(slice(a, b) for a, b in zip([0, *starts], ends, strict=True))
 
     def explain(self) -> str:
         """Say how products are computed."""

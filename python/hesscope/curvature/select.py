@@ -41,6 +41,9 @@ def hessian(
         If the objective is none.
     ValueError
         If the engine is unknown or cannot differentiate the objective, or the budget is negative.
+    RuntimeError
+        At a product, if the backward of a custom function hides from autograd what it depends on, or with
+        "autograd" has no derivative.
     MemoryError
         At a product, if the budget has no room for one vector on a batch that cannot be cut.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from hesscope import _checks
 from hesscope.krylov import memory
+from hesscope.krylov.arguments import finite, function, positive
 from hesscope.krylov.basis_plan import BasisPlan, plan_basis
 from hesscope.krylov.function_passes import Passes, Request
 from hesscope.krylov.recurrence import row_stride
@@ -78,9 +78,11 @@ def apply_function(
 
     Raises
     ------
+    NotDefinedError
+        If f is not finite on a Ritz value, which is named. A ValueError whose ``partial`` is the
+        :class:`KrylovSpace` of b: its ``apply`` takes another f or shift.
     ValueError
-        If f is not finite on a Ritz value, which is named; an argument has a wrong value; or the very first
-        product is not finite.
+        If an argument has a wrong value, or the very first product is not finite.
     TypeError
         If an argument has the wrong type.
     MemoryError
@@ -118,37 +120,20 @@ def apply_function(
             f"from_scipy make one), got {type(operator).__name__}"
         )
         raise TypeError(msg)
-    if not callable(f):
-        msg = f"{_WHERE}: f must be callable, got {type(f).__name__}"
-        raise TypeError(msg)
+    f = function(_WHERE, f)
     rows = right_hand_sides(_WHERE, "b", b, operator)
     steps = _STEPS if tol is None else _LIMIT
     if num_steps is not None:
         steps = _checks.integer(_WHERE, "num_steps", num_steps, least=1)
     steps = min(steps, operator.shape[0])
-    request = Request(f, _finite("shift", shift), steps, None if tol is None else _positive("tol", tol))
+    allowed = None if tol is None else positive(_WHERE, "tol", tol)
+    request = Request(f, finite(_WHERE, "shift", shift), steps, allowed)
     storage = _storage(operator, rows.shape[0], steps, basis, memory_budget)
     passes = Passes(operator, rows, request, storage.plan, storage.reason, shape=b.shape)
     result = passes.run(progress=progress)
     if result.status not in (Status.COMPLETE, Status.CONVERGED, Status.INVARIANT_SUBSPACE):
         warnings.warn(f"{_WHERE}: {result.message}", RuntimeWarning, stacklevel=2)
     return result
-
-
-def _finite(name: str, number: object) -> float:
-    value = _checks.real(_WHERE, name, number)
-    if math.isinf(value):
-        msg = f"{_WHERE}: {name} must be finite, got {value}"
-        raise ValueError(msg)
-    return value
-
-
-def _positive(name: str, number: object) -> float:
-    value = _finite(name, number)
-    if value <= 0:
-        msg = f"{_WHERE}: {name} must be positive, got {value}"
-        raise ValueError(msg)
-    return value
 
 
 def _storage(

@@ -96,7 +96,13 @@ def plan_basis(
     MemoryError
         If nothing fits, or what was asked for does not; it says what would be enough.
     """
-    device = torch.device(device)
+    n = _checks.integer(where, "n", n, least=1)
+    num_vectors = _checks.integer(where, "num_vectors", num_vectors, least=1)
+    working_vectors = _checks.integer(where, "working_vectors", working_vectors)
+    if dtype not in (torch.float32, torch.float64):
+        msg = f"{where}: dtype must be torch.float32 or torch.float64, got {dtype}"
+        raise TypeError(msg)
+    device = _device(where, device)
     name = str(dtype).removeprefix("torch.")
     if basis is not None:
         _checks.choice(where, "basis", basis, BASES)
@@ -110,7 +116,7 @@ def plan_basis(
         for storage in (name, "bfloat16", "host", "disk")
         if (storage == basis if basis is not None else _sensible(storage, n, device))
     ]
-    budget = memory.available(device) if memory_budget is None else memory_budget
+    budget = _free(where, device) if memory_budget is None else memory_budget
     tried: list[tuple[BasisPlan, str]] = []
     for plan in candidates:
         shortage = _shortage(plan, budget, device)
@@ -120,6 +126,27 @@ def plan_basis(
     wants = "; ".join(f"{plan.storage}: {shortage}" for plan, shortage in tried)
     msg = f"{where}: a basis of {num_vectors} vectors of length {n} does not fit. {wants}"
     raise MemoryError(msg)
+
+
+def _device(where: str, device: object) -> torch.device:
+    if isinstance(device, torch.device):
+        return device
+    if not isinstance(device, str):
+        msg = f"{where}: device must be a torch.device or the name of one, got {type(device).__name__}"
+        raise TypeError(msg)
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        msg = f"{where}: device must be a torch.device or the name of one, got {device!r}"
+        raise ValueError(msg) from error
+
+
+def _free(where: str, device: torch.device) -> int | None:
+    try:
+        return memory.available(device)
+    except (AssertionError, RuntimeError) as error:  # torch raises either where there is none
+        msg = f"{where}: device must be there unless memory_budget is given, got {device}: {error}"
+        raise ValueError(msg) from error
 
 
 def _sensible(storage: str, n: int, device: torch.device) -> bool:

@@ -28,18 +28,22 @@ class Recurrence(ABC):
         Shape ``[K]``, int64: GOING, CONVERGED, INDEFINITE or SINGULAR, as the recurrence sees it.
     negative
         Shape ``[K]``, bool: negative curvature was met.
+    indefinite
+        Shape ``[K]``, bool: so was negative curvature of the preconditioner, which must have none.
     """
 
     # Everything that a step reads or writes, one row per right-hand side.
-    names: tuple[str, ...] = ("d", "state", "negative", "target", "size")
+    names: tuple[str, ...] = ("d", "state", "negative", "indefinite", "target", "size")
 
     def __init__(self, product: Map, precondition: Map | None, r: Tensor, target: Tensor) -> None:
         """``target [K]``: residual norms at which a recurrence is done; relative to its own norm."""
         self.product, self.precondition = product, precondition or (lambda rows: rows)
+        self.preconditioned = precondition is not None
         self.eps = torch.finfo(r.dtype).eps
         self.d = torch.zeros_like(r)
         self.state = torch.zeros(r.shape[0], dtype=torch.int64, device=r.device)
         self.negative = torch.zeros(r.shape[0], dtype=torch.bool, device=r.device)
+        self.indefinite = self.negative.clone()
         self.target = target
         self.size = torch.zeros_like(target)  # estimate of |A| from below
 
@@ -51,6 +55,13 @@ class Recurrence(ABC):
         """Go on with some of the right-hand sides only."""
         for name in self.names:
             setattr(self, name, getattr(self, name)[rows].contiguous())
+
+    def _energy(self, r: Tensor, z: Tensor) -> Tensor:
+        """Return ``r' M^-1 r`` of residuals and ``z = M^-1 r``, row by row."""
+        energy = dots(r, z)
+        if self.preconditioned:
+            self.indefinite |= energy < -16 * self.eps * (dots(r, r) * dots(z, z)).sqrt()
+        return energy
 
     def _settle(self, state: int, rows: Tensor) -> None:
         self.state = torch.where(rows & (self.state == GOING), state, self.state)
@@ -65,7 +76,7 @@ class ConjugateGradients(Recurrence):
         super().__init__(product, precondition, r, target)
         self.r = r.clone()
         z = self.precondition(self.r)
-        self.p, self.rz = z.clone(), dots(self.r, z)
+        self.p, self.rz = z.clone(), self._energy(self.r, z)
 
     def step(self) -> None:
         """Take one step of every recurrence: K products."""
@@ -81,7 +92,7 @@ class ConjugateGradients(Recurrence):
         axpy(-step, q, self.r)
         self._settle(CONVERGED, dots(self.r, self.r).sqrt() <= self.target)
         z = self.precondition(self.r)
-        rz = dots(self.r, z)
+        rz = self._energy(self.r, z)
         ratio = (rz / self.rz).nan_to_num(0.0, 0.0, 0.0)
         self.p = z.addcmul(ratio[:, None].to(z.dtype), self.p)
         self.rz = rz
@@ -103,7 +114,7 @@ class Minres(Recurrence):
         self.r1, self.r2 = torch.zeros_like(r), r.clone()
         self.y = self.precondition(self.r2)
         self.w1, self.w2 = torch.zeros_like(r), torch.zeros_like(r)
-        self.beta = dots(self.r2, self.y).clamp(min=0.0).sqrt()
+        self.beta = self._energy(self.r2, self.y).clamp(min=0.0).sqrt()
         zeros = torch.zeros_like(self.beta)
         self.oldb, self.dbar, self.eps_k = zeros + 1, zeros.clone(), zeros.clone()
         self.phi, self.cs, self.sn = self.beta.clone(), zeros - 1, zeros.clone()
@@ -112,13 +123,15 @@ class Minres(Recurrence):
 
     def step(self) -> None:
         """Take one step of every recurrence: K products."""
-        v = self.y * (1 / self.beta).to(self.y.dtype)[:, None]
+        going = self.state == GOING  # others may wait here for a look of the host; their steps are zeros
+        scale = torch.where(going, 1 / self.beta, 0.0)
+        v = self.y * scale.to(self.y.dtype)[:, None]
         y = self.product(v)
-        y = y.addcmul((-self.beta / self.oldb).to(y.dtype)[:, None], self.r1)
+        y = y.addcmul(torch.where(going, -self.beta / self.oldb, 0.0).to(y.dtype)[:, None], self.r1)
         alpha = dots(v, y)
-        axpy(-alpha / self.beta, self.r2, y)
+        axpy(-alpha * scale, self.r2, y)
         self.r1, self.r2, self.y = self.r2, y, self.precondition(y)
-        self.oldb, self.beta = self.beta, dots(y, self.y).clamp(min=0.0).sqrt()
+        self.oldb, self.beta = self.beta, self._energy(y, self.y).clamp(min=0.0).sqrt()
         self.size = torch.maximum(self.size, (alpha.square() + self.beta.square()).sqrt())
 
         oldeps, delta = self.eps_k, self.cs * self.dbar + self.sn * alpha
@@ -137,7 +150,7 @@ class Minres(Recurrence):
         self.phi = torch.where(going, self.sn * self.phi, self.phi)
         w = v.addcmul((-oldeps).to(v.dtype)[:, None], self.w1)
         axpy(-delta, self.w2, w)
-        w *= (1 / gamma).to(w.dtype)[:, None]
+        w *= torch.where(going, 1 / gamma, 0.0).to(w.dtype)[:, None]
         self.w1, self.w2 = self.w2, w
         axpy(step, w, self.d)
         self._settle(CONVERGED, self.phi <= self.target * self.start)

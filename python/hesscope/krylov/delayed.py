@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,75 @@ from hesscope.krylov.rows import Rows
 
 _STATE = _ops.LanczosState
 _REMOVED = 0.1  # of a squared norm: a step that leaves more along the basis is followed by a second pass
+
+
+class DelayedStep(NamedTuple):
+    """What a step found; all float64, on the device of the vectors.
+
+    Attributes
+    ----------
+    alpha
+        Shape ``[K]``: ``<q_j, H q_j>``.
+    found
+        Shape ``[K, j + 1]``: what the vector had along each row beyond ``known`` and ``alpha``.
+    along
+        Shape ``[K, j + 1]``: what it still has. Zero where it was cleaned at once.
+    norm
+        Shape ``[K]``: its norm without that.
+    """
+
+    alpha: Tensor
+    found: Tensor
+    along: Tensor
+    norm: Tensor
+
+
+def delayed_step(
+    rows: Rows,
+    j: int,
+    v: Tensor,
+    product: Tensor,
+    *,
+    measured: Tensor,
+    scale: Tensor,
+    along: Tensor,
+    image: Tensor,
+    known: Tensor,
+) -> DelayedStep:
+    """Write row j of a basis, ``q_j = scale v - Q along``, and ``H q_j - Q known - alpha q_j`` to ``v``.
+
+    The one reading of the basis does both, and finds what the new vector has along the rows. Where that is
+    most of it, the vector is cleaned at once.
+
+    Parameters
+    ----------
+    rows
+        The basis, with j rows; exact.
+    v, product
+        Shape ``[K, n]``: a vector that is not clean yet, written, and its product with H.
+    measured
+        Shape ``[K]``: ``<v, product>``.
+    scale, along
+        Shape ``[K]`` and ``[K, j]``: what makes ``v`` clean.
+    image
+        Shape ``[K, j]``: ``T along``, where ``H Q = Q T + q_j known'``.
+    known
+        Shape ``[K, j]``: the part of ``H q_j`` along the rows that is known beforehand.
+    """
+    overlap = (known * along).sum(dim=1)
+    # <q_j, H q_j>, where scale v = q_j + Q along.
+    alpha = scale.square() * measured - 2 * overlap - (along * image).sum(dim=1)
+    after = torch.cat([-image - known, -(alpha + overlap)[:, None], scale[:, None]], dim=1)
+    sums = rows.extend(j, v, product, torch.cat([-along, scale[:, None]], dim=1), after)
+    found, squared = sums[:, :-1], sums[:, -1]
+    removed = found.square().sum(dim=1)
+    norm, left = (squared - removed).clamp(min=0.0).sqrt(), found
+    if bool((removed > _REMOVED * squared).any()):
+        rows.axpy(found.contiguous(), v)
+        found = found + orthogonalize(rows, v, j + 1)
+        norm, left = squared_norms(v).sqrt(), torch.zeros_like(found)
+    # What was found along q_j belongs to alpha: the recurrence then holds.
+    return DelayedStep(alpha + found[:, -1], found, left, norm)
 
 
 class DelayedBasis:
@@ -74,25 +145,24 @@ class DelayedBasis:
         """
         j, v, scalars, a = self.length, recurrence.v, recurrence.scalars, self._along
         scale, beta_prev = scalars[:, _STATE.SCALE], scalars[:, _STATE.BETA_PREV]
-        overlap = beta_prev * a[:, -1] if j else torch.zeros_like(scale)
-        image = self._times_t(a)
-        # <q_j, H q_j>, where v / beta = q_j + Q a.
-        alpha.copy_(scale.square() * _ops.multi_dot(v[:, None], product)[:, 0])
-        alpha -= 2 * overlap + (a * image).sum(dim=1)
-        after = torch.cat([-image, -(alpha + overlap)[:, None], scale[:, None]], dim=1)
+        known = torch.zeros_like(a)
         if j:
-            after[:, j - 1] -= beta_prev
-        found = self.rows.extend(j, v, product, torch.cat([-a, scale[:, None]], dim=1), after)
+            known[:, -1] = beta_prev
+        step = delayed_step(
+            self.rows,
+            j,
+            v,
+            product,
+            measured=_ops.multi_dot(v[:, None], product)[:, 0],
+            scale=scale,
+            along=a,
+            image=self._times_t(a),
+            known=known,
+        )
         self.length += 1
         self.projections += 1
-        along, squared = found[:, :-1], found[:, -1]
-        removed = along.square().sum(dim=1)
-        norm = (squared - removed).clamp(min=0.0).sqrt()
-        alpha += along[:, -1]  # what was found along q_j belongs to alpha_j: the recurrence then holds
-        if bool((removed > _REMOVED * squared).any()):
-            self.rows.axpy(along.contiguous(), v)
-            alpha += orthogonalize(self.rows, v, self.length)[:, -1]
-            norm, along = squared_norms(v).sqrt(), torch.zeros_like(along)
+        alpha.copy_(step.alpha)
+        norm, along = step.norm, step.along
         largest = torch.maximum(scalars[:, _STATE.LARGEST], alpha.abs() + norm)
         ended = norm <= breakdown_tolerance * largest
         beta.copy_(norm.masked_fill(ended, 0.0))

@@ -14,10 +14,11 @@ from hesscope.krylov.eigen_check import MissedCheck
 from hesscope.krylov.eigen_report import Settings, described, measured_residuals, refined_capacity
 from hesscope.krylov.eigen_state import EigenState
 from hesscope.krylov.far_rows import StorageError
+from hesscope.krylov.growing_basis import NonFiniteError
 from hesscope.krylov.interrupt import Interruption, deferred_interrupt
 from hesscope.krylov.orthonormal import orthonormalize
 from hesscope.krylov.progress import Bar, progress_bar
-from hesscope.krylov.thick_restart import NonFiniteError, ThickRestartBasis
+from hesscope.krylov.thick_restart import ThickRestartBasis
 from hesscope.krylov.wanted import select
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import RunFailed, Status

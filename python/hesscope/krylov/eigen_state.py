@@ -14,8 +14,8 @@ from hesscope.krylov.eigen_check import MissedCheck
 from hesscope.krylov.eigen_report import Settings
 from hesscope.krylov.thick_restart import ThickRestartBasis
 
-_TENSORS = ("rows", "front", "recent", "matrix", "coupling", "known")
-_BASIS = ("norm", "restarts", "neglected", "next_probe")
+_TENSORS = ("rows", "front", "recent", "matrix", "coupling", "along", "known")
+_BASIS = ("norm", "restarts", "neglected", "next_probe", "scale")
 _AGREED = ("k", "which", "tol", "seed", "block")
 
 
@@ -42,9 +42,11 @@ class EigenState:
     ----------
     rows, front, recent
         Shape ``[m, n]``, ``[p, n]`` and ``[r, n]``: the basis, the pending rows, and the last rows that went
-        into the basis, as they were before they were stored.
+        into the basis, as they were before they were stored, where that is another thing.
     matrix, coupling
         Shape ``[m, m]`` and ``[p, m]``, float64: H on the basis.
+    along
+        Shape ``[m]`` or ``[0]``, float64: what the pending row still has along the basis.
     known
         Shape ``[k]`` or ``[0]``: the values that a check for missed pairs began with.
     numbers
@@ -56,6 +58,7 @@ class EigenState:
     recent: Tensor
     matrix: Tensor
     coupling: Tensor
+    along: Tensor
     known: Tensor
     numbers: dict[str, Any]
 
@@ -83,6 +86,7 @@ class EigenState:
             recent=basis.recent.clone(),
             matrix=basis.matrix[:m, :m].clone(),
             coupling=basis.coupling.clone(),
+            along=basis.along.clone(),
             known=torch.zeros(0, dtype=torch.float64) if check is None else check.known,
             numbers=numbers,
         )
@@ -95,7 +99,7 @@ class EigenState:
         basis.front, basis.recent = self.front.to(device).clone(), self.recent.to(device).clone()
         basis.matrix.zero_()
         basis.matrix[:m, :m] = self.matrix
-        basis.coupling, basis.length = self.coupling.clone(), m
+        basis.coupling, basis.length, basis.along = self.coupling.clone(), m, self.along.clone()
         for name in _BASIS:
             setattr(basis, name, numbers[name])
         basis.defects = list(numbers["defects"])
@@ -107,10 +111,13 @@ class EigenState:
 
     def check_operator(self, basis: ThickRestartBasis) -> int:
         """Raise ValueError if a restored basis is that of another operator; return the products that took."""
-        index = basis.length - basis.recent.shape[0]
-        if index == basis.length:
+        if len(basis.recent):
+            index, row = basis.length - basis.recent.shape[0], basis.recent[:1]
+        elif basis.store.exact and basis.length:
+            index, row = basis.length - 1, self.rows[-1:].to(basis.operator.device)
+        else:
             return 0
-        row, was = basis.recent[:1], float(basis.matrix[index, index])
+        was = float(basis.matrix[index, index])
         found = float((basis.operator.rows(row).detach().double() * row.double()).sum())
         # Rounding of a product is far below this even in low precision, where its errors average out.
         allowed = 1e-3 if row.dtype == torch.float32 else 1e-6

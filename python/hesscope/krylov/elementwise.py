@@ -25,11 +25,7 @@ def checked(where: str, f: Function, *, shift: float, rounding: float) -> Functi
     """
 
     def function(nodes: Tensor) -> Tensor:
-        values = f(nodes + shift)
-        if not isinstance(values, Tensor) or values.shape != nodes.shape:
-            got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            msg = f"{where}: f must map a tensor {list(nodes.shape)} to one of the same shape, got {got}"
-            raise ValueError(msg)
+        values = evaluate(where, "f", f, nodes + shift)
         wrong = ~values.isfinite()
         if bool(wrong.any()):
             node = float(nodes[wrong].min())
@@ -43,3 +39,16 @@ def checked(where: str, f: Function, *, shift: float, rounding: float) -> Functi
         return values.double()
 
     return function
+
+
+def evaluate(where: str, name: str, f: Function, points: Tensor) -> Tensor:
+    """Return ``f(points)``; raise ValueError unless it is a real tensor of their shape."""
+    values = f(points)
+    if not isinstance(values, Tensor) or values.shape != points.shape:
+        got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        msg = f"{where}: {name} must map a tensor {list(points.shape)} to one of the same shape, got {got}"
+        raise ValueError(msg)
+    if values.is_complex():
+        msg = f"{where}: {name} must be real, got {values.dtype}; pass its real and imaginary parts apart"
+        raise ValueError(msg)
+    return values

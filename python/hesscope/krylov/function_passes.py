@@ -12,11 +12,12 @@ from hesscope import _ops
 from hesscope.krylov.basis_plan import BasisPlan
 from hesscope.krylov.elementwise import checked
 from hesscope.krylov.function_iterate import Iterate, iterate
+from hesscope.krylov.function_space import KrylovSpace
 from hesscope.krylov.lanczos import LanczosRun, lanczos
 from hesscope.krylov.recurrence import Recurrence, aligned_rows, squared_norms
 from hesscope.krylov.rows import Rows
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import FunctionProduct, RunFailed, Status
+from hesscope.results import FunctionProduct, NotDefinedError, RunFailed, Status
 
 _WHERE = "apply_function"
 _SCALE = _ops.LanczosState.SCALE
@@ -80,7 +81,10 @@ class Passes:
         self.added = 0  # terms of x that the second pass has added
 
     def run(self, *, progress: bool) -> FunctionProduct:
-        """Compute; see :func:`hesscope.apply_function`."""
+        """Compute; see :func:`hesscope.apply_function`.
+
+        Raises NotDefinedError with a KrylovSpace, which then owns the stored vectors.
+        """
         if len(self.living) == 0:
             return self._result(None, torch.zeros_like(self._scaled()), Status.COMPLETE)
         k, n = len(self.living), self.rows.shape[1]
@@ -88,10 +92,18 @@ class Passes:
         if self.plan is not None:
             stored = self.plan.rows(k, n, dtype=self.rows.dtype, device=self.rows.device)
         try:
-            return self._run(stored, progress=progress)
-        finally:
-            if stored is not None:
-                stored.close()
+            result = self._run(stored, progress=progress)
+        except NotDefinedError:
+            raise
+        except BaseException:
+            self._close(stored)
+            raise
+        self._close(stored)
+        return result
+
+    def _close(self, stored: Rows | None) -> None:
+        if stored is not None:
+            stored.close()
 
     def _run(self, stored: Rows | None, *, progress: bool) -> FunctionProduct:
         def store(j: int, r: Recurrence) -> None:
@@ -108,16 +120,41 @@ class Passes:
                 progress=progress,
             )
         except RunFailed as failure:
-            first = self._iterate(failure.partial)
+            try:
+                first = self._iterate(failure.partial)
+            except ValueError as error:
+                raise self._not_defined(error, failure.partial, stored) from error
             partial = self._result(first, self._combined(stored, first), failure.partial.status)
             raise RunFailed(str(failure), partial) from failure.__cause__
         if run.alpha.shape[1] == 0:
             msg = f"{_WHERE}: operator must return finite products, but the first is not. {run.status.value}"
             raise ValueError(msg)
-        status, first = self._status(run), self._iterate(run)
+        try:
+            return self.finish(run, stored, progress=progress)
+        except NotDefinedError as error:
+            raise self._not_defined(error, run, stored) from error.__cause__
+
+    def finish(self, run: LanczosRun, stored: Rows | None, *, progress: bool) -> FunctionProduct:
+        """Put x together after the first pass.
+
+        Raises NotDefinedError, with the run, if f is not defined on a node.
+        """
+        try:
+            status, first = self._status(run), self._iterate(run)
+        except ValueError as error:
+            raise NotDefinedError(str(error), run) from error
         if stored is not None:
             return self._result(first, self._combined(stored, first), status)
         return self._second_pass(run, first, status, progress=progress)
+
+    def nodes(self, run: LanczosRun) -> Tensor:
+        """Return the Ritz values of a run, ``[K, m]``."""
+        return iterate(run.alpha, run.beta, torch.zeros_like, drift=0.0, eps=self.eps).nodes
+
+    def _not_defined(self, error: Exception, run: LanczosRun, stored: Rows | None) -> NotDefinedError:
+        space = KrylovSpace(self, run, stored)
+        what = f"The {run.alpha.shape[1]} steps of {len(self.living)} vectors are kept"
+        return NotDefinedError(f"{error}. {what}: this error's `partial` applies another f", space)
 
     def _scaled(self) -> Tensor:
         living = self.rows[self.living]
@@ -145,7 +182,11 @@ class Passes:
         if steps < self.next_look:
             return False
         self.next_look = int(_GROWTH * steps)
-        now, tol = self._evaluate(alpha.cpu(), beta.cpu()), self.request.tol or 0.0
+        tol = self.request.tol or 0.0
+        try:
+            now = self._evaluate(alpha.cpu(), beta.cpu())
+        except ValueError:
+            return True  # more steps do not define f; the run ends, and says so with what it has
         allowed = tol * now.sizes
         self.noise = bool((now.rounding > allowed).any())
         return self.noise or bool((now.truncation + now.rounding <= allowed).all())

@@ -21,8 +21,8 @@ def check(where: str, needed: int, device: torch.device, *, budget: int | None =
     free = available(device) if budget is None else budget
     if free is None or needed <= free:
         return
-    room = f"{device} has {_gigabytes(free)} free" if budget is None else f"{_gigabytes(free)} are allowed"
-    msg = f"{where}: the vectors of this run need {_gigabytes(needed)}, but {room}; use fewer num_probes"
+    room = f"{device} has {gigabytes(free)} free" if budget is None else f"{gigabytes(free)} are allowed"
+    msg = f"{where}: the vectors of this run need {gigabytes(needed)}, but {room}; use fewer num_probes"
     raise MemoryError(msg)
 
 
@@ -40,5 +40,6 @@ def available(device: torch.device) -> int | None:
     return None
 
 
-def _gigabytes(num_bytes: int) -> str:
+def gigabytes(num_bytes: int) -> str:
+    """Say a number of bytes."""
     return f"{num_bytes / 1e9:.3g} GB"

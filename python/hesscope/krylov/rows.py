@@ -11,6 +11,7 @@ from hesscope import _ops
 from hesscope.krylov.recurrence import basis_stride, squared_norms
 
 COLUMNS = 2**16  # converted or rotated at a time, so that no second basis is needed; whole slabs
+_CACHED = 2**13  # columns of which some dozens of rows stay in the cache of a core
 
 
 class Rows(Protocol):
@@ -63,7 +64,8 @@ class MemoryRows:
     ) -> None:
         self.capacity, self.dtype, self.exact = capacity, dtype, storage == dtype
         stride = basis_stride(n, storage.itemsize)
-        self.tensor = torch.empty(k, capacity, stride, dtype=storage, device=device)[..., :n]
+        rows = _ops.empty_in_huge_pages(k, capacity, stride, dtype=storage, device=device)
+        self.tensor = rows[..., :n]
 
     def put(self, start: int, rows: Tensor, *, scale: Tensor | None = None) -> None:
         """Store rows."""
@@ -121,11 +123,13 @@ def combine(coefficients: Tensor, rows: Tensor, *, out: Tensor, dtype: torch.dty
     """Return ``coefficients [l, m] @ rows [m, n]``, sums in float64; ``out [l, n]`` may overlap ``rows``."""
     count, (m, n) = coefficients.shape[0], rows.shape
     coefficients = coefficients.to(rows.device).contiguous()
-    for begin in range(0, n, COLUMNS):
-        part = rows[:, begin : begin + COLUMNS]
+    # On a CPU, so few columns that the sums of each thread stay in its cache.
+    columns = min(COLUMNS, _CACHED * torch.get_num_threads()) if rows.device.type == "cpu" else COLUMNS
+    for begin in range(0, n, columns):
+        part = rows[:, begin : begin + columns]
         total = torch.zeros(count, part.shape[1], dtype=dtype or rows.dtype, device=rows.device)
         _ops.multi_axpy(part.expand(count, m, -1), coefficients, total)
-        out[:, begin : begin + COLUMNS] = total
+        out[:, begin : begin + columns] = total
     return out
 
 

@@ -81,7 +81,8 @@ def solve(
         If the operator is indefinite (with "cg") or singular and b leaves its range, or a product raises an
         error, or the weights or the data behind the operator change. ``partial`` is the Solution so far.
     TypeError, ValueError
-        If an argument has the wrong type or value, or the very first product is not finite.
+        If an argument has the wrong type or value, the very first product is not finite, or the
+        preconditioner shows negative curvature.
     MemoryError
         If the vectors cannot fit the free memory; raised before any product.
 

@@ -123,6 +123,7 @@ class Systems:
             self.residual[rows],
             self.targets[rows] * torch.where(self.steps[rows] > 0, _HELPS, 1.0),
         )
+        self._require_positive(recurrence)
         stop: Status | None = None
         every, done = 1 if self.b.device.type == "cpu" else _LOOK_EVERY, 0
         try:
@@ -137,6 +138,7 @@ class Systems:
                 self.steps[rows] += 1
                 if done % every and not interruption.requested:
                     continue
+                self._require_positive(recurrence)
                 if not bool(recurrence.d.isfinite().all()):
                     stop = self._nonfinite()
                     break
@@ -147,6 +149,11 @@ class Systems:
             self._collect(recurrence, rows)
         if stop is not None:
             raise _StopError(stop)
+
+    def _require_positive(self, recurrence: Recurrence) -> None:
+        if recurrence.preconditioned and bool(recurrence.indefinite.any()):
+            msg = f"{_WHERE}: preconditioner must be positive definite, got one with negative curvature"
+            raise ValueError(msg)
 
     def _nonfinite(self) -> Status:
         if self.products <= 2 * len(self.b):

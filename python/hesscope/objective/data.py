@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+from hesscope.objective.readings import Readings
 
 Batch = Any  # a tensor, or tuples, lists and mappings of them; what the loss takes
 
@@ -28,9 +30,12 @@ class Data:
 
     source: Any
     kind: str
+    _readings: Readings = field(default_factory=lambda: Readings(tensors), repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Go through the batches once."""
+        """Go through the batches once; raise ValueError if a stream gives others than at first."""
+        if self.kind == "stream":
+            return self._readings.read(self.source)
         return iter([self.source] if self.kind == "batch" else self.source)
 
 

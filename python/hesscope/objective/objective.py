@@ -36,7 +36,8 @@ class Objective:
         ``loss(model, batch) -> scalar``. None if ``criterion`` is given.
     data
         A tensor, tuple or mapping is one batch. A list, a DataLoader or any other re-iterable is a
-        sequence of batches. With a criterion, a batch is ``(input, target)`` and the model is called as
+        sequence of batches; what is no list may be read more than once, and must give the same batches
+        each time. With a criterion, a batch is ``(input, target)`` and the model is called as
         ``model(input)``, ``model(*input)`` for a tuple, ``model(**input)`` for a mapping. Tensors are
         moved to the device of the parameters.
     criterion
@@ -71,7 +72,8 @@ class Objective:
     Raises
     ------
     ValueError
-        Empty or one-shot data; an unknown mode or reduction; no parameter selected; live dropout.
+        Empty or one-shot data; an unknown mode or reduction; no parameter selected; live dropout. From
+        whatever reads the data: other batches than at the first reading (shuffled, augmented, changed).
     TypeError
         Complex parameters; a model, loss or data of the wrong kind.
 

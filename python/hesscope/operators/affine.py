@@ -35,6 +35,13 @@ class _Affine(SymmetricOperator):
             products = products * self._factor
         return products.add(vectors, alpha=self._shift) if self._shift else products
 
+    def _forms(self, vectors: Tensor) -> Tensor:
+        forms = self._factor * self._operator.quadratic_forms(vectors)
+        return forms + self._shift * vectors.double().square().sum(dim=1) if self._shift else forms
+
+    def layers(self) -> tuple[slice, ...]:
+        return self._operator.layers()
+
     def fingerprint(self) -> Hashable:
         return self._operator.fingerprint()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+
+from hesscope import _ops
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -15,11 +17,25 @@ if TYPE_CHECKING:
 _VECTOR_DTYPES = (torch.float32, torch.float64)
 
 
+class FusedSteps(Protocol):
+    """K Lanczos recurrences whose steps an operator takes itself, product included.
+
+    What they hold is a copy: the rows they started from are not written before ``hand_back``.
+    """
+
+    def step(self, alpha: Tensor, beta: Tensor, *, breakdown_tolerance: float) -> None:
+        """Take a step of every recurrence; its coefficients go to ``alpha, beta [K]``."""
+
+    def hand_back(self, v: Tensor, v_prev: Tensor) -> None:
+        """Write where the recurrences stand now to rows ``[K, n]``."""
+
+
 class SymmetricOperator(ABC):
     """A symmetric linear map on vectors of length n, known by its products.
 
     Subclasses implement :meth:`_rows`; everything else is shared: checks of the input, the count of
-    products, ``@`` and the conversion to SciPy.
+    products, ``@`` and the conversion to SciPy. Those that find ``v'Hv`` without a product override
+    :meth:`_forms`.
 
     Parameters
     ----------
@@ -33,7 +49,7 @@ class SymmetricOperator(ABC):
     Attributes
     ----------
     products
-        Products with the operator since creation, one per vector.
+        Products with the operator since creation, one per vector; a quadratic form counts as one.
     bitwise_rows
         True if the product of a vector has the same bits whatever vectors it is batched with.
     """
@@ -60,6 +76,59 @@ class SymmetricOperator(ABC):
     def _rows_into(self, vectors: Tensor, out: Tensor) -> None:
         """Write the products of checked rows to ``out [K, n]``; overridden with ``writes_into = True``."""
         out.copy_(self._rows(vectors))
+
+    def fused_steps(self, v: Tensor, v_prev: Tensor, scalars: Tensor) -> FusedSteps | None:  # noqa: ARG002
+        """Return a faster way to take Lanczos steps than one product after another, or None.
+
+        ``v, v_prev [K, n]`` and ``scalars [K, 4]``, which each step writes, are those of a
+        ``krylov.recurrence.Recurrence``. Whoever takes a step counts its K products.
+        """
+        return None
+
+    def _forms(self, vectors: Tensor) -> Tensor:
+        """Return ``v'Hv`` of checked rows ``[K, n]``, each contiguous, as ``[K]``, float64."""
+        products = self._rows(vectors).detach().contiguous()
+        return _ops.multi_dot(vectors[:, None, :], products)[:, 0]
+
+    def layers(self) -> tuple[slice, ...]:
+        """Return ranges of coordinates that belong together, in order, covering all n: here a single one.
+
+        Entries of H between layers can be kept out of an estimate of its trace, see :func:`hesscope.trace`.
+        """
+        return (slice(0, self.shape[0]),)
+
+    def quadratic_forms(self, vectors: Tensor) -> Tensor:
+        """Return ``v'Hv`` for every row of ``vectors [K, n]``: ``[K]``, float64.
+
+        Cheaper than products where the operator knows how; Hessians of captured losses take one forward pass
+        with derivatives, about half of a product.
+
+        Parameters
+        ----------
+        vectors
+            As for :meth:`rows`.
+
+        Returns
+        -------
+        Tensor
+            Shape ``[K]``, on the device of the operator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`rows`.
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != self.shape[0]:
+            shape = list(vectors.shape)
+            msg = f"quadratic_forms: vectors must have shape [K, {self.shape[0]}], got {shape}"
+            raise ValueError(msg)
+        self._check(vectors, "quadratic_forms")
+        if vectors.shape[0] == 0:
+            return torch.zeros(0, dtype=torch.float64, device=self.device)
+        vectors = vectors.detach()
+        forms = self._forms(vectors if vectors.stride(1) == 1 else vectors.contiguous())
+        self.products += vectors.shape[0]
+        return forms
 
     def rows(self, vectors: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Multiply every row: ``[K, n] -> [K, n]``, row r of the result being ``H @ vectors[r]``.
@@ -133,6 +202,10 @@ class SymmetricOperator(ABC):
     def description(self) -> dict[str, object]:
         """Return what a results file says about the operator: JSON-able, no tensors."""
         return {"operator": type(self).__name__, "n": self.shape[0], "dtype": str(self.dtype)}
+
+    def __repr__(self) -> str:
+        words = self.description()
+        return f"<{words['operator']}, {self.shape[0]} x {self.shape[1]}, {words['dtype']}, {self.device}>"
 
     def to_scipy(self) -> LinearOperator:
         """Return a ``scipy.sparse.linalg.LinearOperator`` on NumPy arrays of the same dtype.

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from hesscope import _ops
-from hesscope.operators.base import SymmetricOperator
+from hesscope.operators.base import FusedSteps, SymmetricOperator
+from hesscope.operators.sparse_steps import SparseSteps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,8 @@ def from_matrix(
     -------
     SymmetricOperator
         With ``bitwise_rows``. A dense matrix is read in float64 precision at ``n^2`` elements a product; a
-        sparse one is read once for all K vectors.
+        sparse one is read once for 8 vectors, in Lanczos runs on the CPU together with the recurrence, which
+        then keeps a second copy of its vectors.
 
     Raises
     ------
@@ -107,6 +109,10 @@ class _Sparse(SymmetricOperator):
             scratch = torch.empty(needed, dtype=torch.uint8, device=self.device)
         _ops.csr_matvec(*self._parts, vectors, out=out, scratch=scratch)
         self._spare[:] = [scratch]
+
+    def fused_steps(self, v: Tensor, v_prev: Tensor, scalars: Tensor) -> FusedSteps | None:
+        # On CUDA several threads share a long row in csr_matvec; a fused step gives it to one.
+        return SparseSteps(self._parts, v, v_prev, scalars) if self.device.type == "cpu" else None
 
     def description(self) -> dict[str, object]:
         return {**super().description(), "operator": "sparse matrix", "nonzeros": self._parts[2].shape[0]}

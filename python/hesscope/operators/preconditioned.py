@@ -93,14 +93,24 @@ class Preconditioned(SymmetricOperator):
     def _rows(self, vectors: Tensor) -> Tensor:
         return self._operator.rows(vectors * self.scale).mul_(self.scale)
 
+    def _forms(self, vectors: Tensor) -> Tensor:
+        return self._operator.quadratic_forms(vectors * self.scale)
+
+    def layers(self) -> tuple[slice, ...]:
+        """Return those of H."""
+        return self._operator.layers()
+
     def to_parameters(self, vectors: Tensor) -> Tensor:
         """Return ``x = M^-1/2 y`` of rows y, ``[n]`` or ``[k, n]``: eigenvectors of ``H x = lambda M x``.
 
         Raises
         ------
-        ValueError
-            If the last dimension is not n.
+        TypeError, ValueError
+            If they are no tensor, or the last dimension is not n.
         """
+        if not isinstance(vectors, Tensor):
+            msg = f"to_parameters: vectors must be a tensor, got {type(vectors).__name__}"
+            raise TypeError(msg)
         if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.shape[0]:
             n = self.shape[0]
             msg = f"to_parameters: vectors must have shape [{n}] or [k, {n}], got {list(vectors.shape)}"

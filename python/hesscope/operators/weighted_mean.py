@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+import torch
 from torch import Tensor
 
 from hesscope.operators.base import SymmetricOperator
@@ -32,6 +33,16 @@ class WeightedMean(SymmetricOperator):
         for operator, share in zip(self._operators[1:], self._shares[1:], strict=True):
             products.add_(operator.rows(vectors).detach(), alpha=share)
         return products
+
+    def _forms(self, vectors: Tensor) -> Tensor:
+        forms = torch.zeros(vectors.shape[0], dtype=torch.float64, device=self.device)
+        for operator, share in zip(self._operators, self._shares, strict=True):
+            forms += share * operator.quadratic_forms(vectors)
+        return forms
+
+    def layers(self) -> tuple[slice, ...]:
+        """Return those of the operators, which share their parameters."""
+        return self._operators[0].layers()
 
     def fingerprint(self) -> Hashable:
         """Return those of the operators."""

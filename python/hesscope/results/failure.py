@@ -28,7 +28,8 @@ class NotDefinedError(ValueError):
     Attributes
     ----------
     partial
-        The :class:`~hesscope.SpectralDensity`: with a shift, or another function, it costs no product.
+        The :class:`~hesscope.SpectralDensity`: with a shift, or another function, it costs no product. From
+        ``apply_function`` the :class:`~hesscope.KrylovSpace` of b, whose ``apply`` takes them.
     """
 
     def __init__(self, message: str, partial: Any) -> None:

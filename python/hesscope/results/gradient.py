@@ -66,11 +66,13 @@ class EigenvalueGradient:
     gap
         Distance of the members from all other eigenvalues, computed or not, at least; 0 where unknown.
     residual
-        Root of the sum of the members' squared residuals.
+        Root of the sum of the members' squared residuals, as claimed or as found, whichever is larger.
     slope
         Estimate, from below, of the largest ``|T[x, ., .]|`` of the members' eigenvectors x.
     contractions
         Contractions of the third derivative.
+    products
+        Products with H, which measured the residuals.
     method
         How value and error were obtained, in words.
     status
@@ -85,6 +87,7 @@ class EigenvalueGradient:
     residual: float
     slope: float
     contractions: int
+    products: int
     method: str
     status: Status
 
@@ -100,7 +103,18 @@ class EigenvalueGradient:
         ----------
         step
             ``[n]``: the change of the parameters.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no tensor of this shape.
         """
+        if not isinstance(step, Tensor):
+            msg = f"predict: step must be a tensor, got {type(step).__name__}"
+            raise TypeError(msg)
+        if step.shape != self.value.shape:
+            msg = f"predict: step must have shape {list(self.value.shape)}, got {list(step.shape)}"
+            raise ValueError(msg)
         return self.eigenvalue + float(self.value.double() @ step.double())
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -112,7 +126,7 @@ class EigenvalueGradient:
             If the file cannot be written; a file that was there before is intact.
         """
         description: Description = {"members": list(self.members), "contractions": self.contractions}
-        description |= {"method": self.method, "status": self.status.name}
+        description |= {"products": self.products, "method": self.method, "status": self.status.name}
         numbers = torch.tensor([getattr(self, name) for name in _NUMBERS], dtype=torch.float64)
         write(path, KIND, description, {"value": self.value, "numbers": numbers})
 
@@ -127,6 +141,7 @@ def _read(description: Description, tensors: dict[str, Tensor]) -> EigenvalueGra
         **dict(zip(_NUMBERS, tensors["numbers"].tolist(), strict=True)),
         members=tuple(description["members"]),
         contractions=description["contractions"],
+        products=description.get("products", 0),
         method=description["method"],
         status=Status[description["status"]],
     )

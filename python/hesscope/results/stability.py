@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hesscope import _checks
 from hesscope.results.estimate import Estimate, Status
 from hesscope.results.files import Description, register, write
 
@@ -102,17 +103,24 @@ class CurvatureStability:
     def oscillation(self) -> float:
         """``sqrt(2 alpha_beside / beta)``: the size of oscillations that hold sharpening up at the edge.
 
-        0 where gradient descent does not sharpen; ``inf`` where nothing holds it up. Damian, Nichani and
-        Lee (2023), where alpha is taken at a point at which ``grad L`` has no part along the eigenvector.
+        0 where gradient descent does not sharpen; ``inf`` where nothing holds it up; NaN where the error of
+        alpha or beta leaves open which. Damian, Nichani and Lee (2023), where alpha is taken at a point at
+        which ``grad L`` has no part along the eigenvector.
         """
-        if self.alpha_beside.value <= 0:
+        rising, holding = self.alpha_beside, self.beta
+        if not _determined(rising):
+            return math.nan
+        if rising.value <= 0:
             return 0.0
-        return math.sqrt(2 * self.alpha_beside.value / self.beta.value) if self.beta.value > 0 else math.inf
+        if not _determined(holding):
+            return math.nan
+        return math.sqrt(2 * rising.value / holding.value) if holding.value > 0 else math.inf
 
     def steps_to_edge(self, learning_rate: float) -> float:
         """Return after how many steps of gradient descent the sharpness reaches ``2 / learning_rate``.
 
-        To first order, as if alpha stayed what it is: 0 beyond the edge, ``inf`` where it is not approached.
+        To first order, as if alpha stayed what it is: 0 beyond the edge, ``inf`` where it is not approached,
+        NaN where the error of alpha leaves open whether it is.
 
         Parameters
         ----------
@@ -121,16 +129,19 @@ class CurvatureStability:
 
         Raises
         ------
-        ValueError
-            If it is not positive and finite.
+        TypeError, ValueError
+            If it is not a number, positive and finite.
         """
-        if not 0 < learning_rate < math.inf:
-            msg = f"steps_to_edge: learning_rate must be positive and finite, got {learning_rate}"
+        step = _checks.real("steps_to_edge", "learning_rate", learning_rate)
+        if not 0 < step < math.inf:
+            msg = f"steps_to_edge: learning_rate must be positive and finite, got {step}"
             raise ValueError(msg)
-        missing = 2 / learning_rate - self.sharpness.value
+        missing = 2 / step - self.sharpness.value
         if missing <= 0:
             return 0.0
-        return missing / (learning_rate * self.alpha.value) if self.alpha.value > 0 else math.inf
+        if not _determined(self.alpha):
+            return math.nan
+        return missing / (step * self.alpha.value) if self.alpha.value > 0 else math.inf
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a results file, beside ``path`` and then renamed; read it with ``hesscope.load``.
@@ -163,20 +174,28 @@ class CurvatureStability:
         if math.isinf(self.distance.interval[1]):
             percent = f"not doubled up to there; {percent}"
         cluster = "" if len(self.members) == 1 else f"mean of a cluster of {len(self.members)}"
-        rising = "sharpens" if self.alpha.value > 0 else "flattens"
+        rising = f"gradient descent {'sharpens' if self.alpha.value > 0 else 'flattens'}"
+        if not _determined(self.alpha):
+            rising = "not determined whether gradient descent sharpens"
+        edge = "not determined" if math.isnan(self.oscillation) else f"{self.oscillation:.4g}"
         return [
             ("loss", f"{self.loss:.6g}", f"|∇L| = {self.loss_slope:.3g}"),
             ("sharpness λ", _shown(self.sharpness), cluster),
             ("its slope |∇λ|", _shown(self.slope), "change of λ per unit of distance, at most"),
             ("distance to doubling, predicted", f"{self.predicted_distance:.4g}", "first order: λ / |∇λ|"),
             ("distance to doubling, evaluated", _shown(self.distance), percent),
-            ("alpha = −∇L·∇λ", _shown(self.alpha), f"gradient descent {rising}"),
+            ("alpha = −∇L·∇λ", _shown(self.alpha), rising),
             ("alpha, P∇L for ∇L", _shown(self.alpha_beside), "without the oscillation along eigenvectors"),
             ("beta = |P∇λ|²", _shown(self.beta), "self-stabilisation"),
             ("largest stable step 2 / λ", f"{self.largest_stable_step:.4g}", ""),
-            ("oscillation at the edge", f"{self.oscillation:.4g}", "√(2 alpha / beta), with P∇L"),
+            ("oscillation at the edge", edge, "√(2 alpha / beta), with P∇L"),
             ("products with H", f"{self.products:,}", f"and {self.contractions} contractions of T"),
         ]
+
+
+def _determined(estimate: Estimate) -> bool:
+    """Tell whether an estimate is told apart from zero, or is zero without an error."""
+    return abs(estimate.value) > estimate.error or estimate.error == 0
 
 
 def _shown(estimate: Estimate) -> str:

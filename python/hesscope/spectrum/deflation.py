@@ -18,7 +18,7 @@ from hesscope import _ops
 from hesscope.krylov.recurrence import Recurrence, squared_norms
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs
-from hesscope.spectrum.probing import check_eigenpairs, dots, project
+from hesscope.spectrum.probing import check_eigenpairs, check_residual, dots, project
 from hesscope.spectrum.quadrature import Quadrature
 
 
@@ -158,6 +158,10 @@ class Remainder(SymmetricOperator):
         basis = self._vectors.expand(vectors.shape[0], -1, -1)
         return _ops.multi_axpy(basis, inside, products, scale=-1.0)
 
+    def _forms(self, vectors: Tensor) -> Tensor:
+        inside = project(self._vectors, vectors).square() @ self._values
+        return self._operator.quadratic_forms(vectors) - inside
+
     def fingerprint(self) -> Hashable:
         """Return that of H."""
         return self._operator.fingerprint()
@@ -182,8 +186,8 @@ def deflated(
     Raises
     ------
     TypeError, ValueError
-        If they are no eigenpairs, do not fit, none has converged, they are as many as n, or they are others
-        than before.
+        If they are no eigenpairs, do not fit, none has converged, they are as many as n, they are another
+        operator's (one product tells), or others than before.
     """
     pairs: Eigenpairs = check_eigenpairs(where, eigenpairs, operator)
     keep, n = pairs.converged, operator.shape[0]
@@ -202,6 +206,8 @@ def deflated(
             f"{_few(values)}"
         )
         raise ValueError(msg)
+    if known is None:  # a run that is continued compares its first product anyway
+        check_residual(where, pairs, operator)
     shift = None if known is None else known.shift
     return DeflatedOperator(operator, vectors, values, residuals, shift=shift)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from hesscope import _checks
 from hesscope.results import Estimate
 from hesscope.spectrum import bands, quadrature, sums
-from hesscope.spectrum.sampling import count_interval, jackknife
+from hesscope.spectrum.sampling import count_interval, jackknife_error
 from hesscope.spectrum.skewness import reaches
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ def moment(rho: SpectralDensity, p: int) -> Estimate:
     def power_of(nodes: Tensor) -> Tensor:
         return nodes**power
 
+    if not bool(power_of(rho.nodes).isfinite().all()):
+        largest = float(rho.nodes.abs().max())
+        msg = f"moment: p must be small enough for float64 to hold {largest:.3g}^p, got {power}"
+        raise ValueError(msg)
     exact = power <= 2 * rho.num_steps - 1
     truncation = 0.0 if exact else _truncation(rho, lambda q: _sums(q, power_of).mean())
     method = f"{_given(rho)}Gauss quadrature, skewed t-interval across probes" + (
@@ -81,20 +85,24 @@ def negative_mass(rho: SpectralDensity, threshold: float | None) -> Estimate:
 def negative_curvature(rho: SpectralDensity) -> Estimate:
     """Share of negative curvature; see :meth:`SpectralDensity.negative_curvature`."""
 
+    def negative(nodes: Tensor) -> Tensor:
+        return (-nodes).clamp(min=0.0)
+
     def parts(q: quadrature.Quadrature) -> Tensor:
-        negative = _sums(q, lambda nodes: (-nodes).clamp(min=0.0))
-        return torch.stack([negative, _sums(q, torch.abs)], dim=1)  # [K, 2]
+        return torch.stack([_sums(q, negative), _sums(q, torch.abs)], dim=1)  # [K, 2]
 
     def ratio(means: Tensor) -> Tensor:
-        return torch.where(means[1] > 0, means[0] / means[1], 0.0)
+        return means[0] / means[1].clamp(min=torch.finfo(torch.float64).tiny)
 
     values = parts(rho.quadrature)
     value = float(ratio(values.mean(dim=0)))
-    sampling = jackknife(ratio, values, rho.level)
+    error = jackknife_error(ratio, values)
+    skew = sums.skew_of_statistic(rho, [negative, torch.abs], ratio, values.mean(dim=0))
     truncation = _truncation(rho, lambda q: ratio(parts(q).mean(dim=0)))
-    interval = (max(0.0, value - sampling - truncation), min(1.0, value + sampling + truncation))
-    method = f"{_given(rho)}ratio of sums, jackknife + truncation"
-    return _make(rho, value, interval, sampling, truncation, method)
+    below, above = _reaches(rho, skew, error)
+    interval = (max(0.0, value - below - truncation), min(1.0, value + above + truncation))
+    method = f"{_given(rho)}ratio of sums, skewed jackknife + truncation"
+    return _make(rho, value, interval, (below + above) / 2, truncation, method)
 
 
 def extreme(rho: SpectralDensity, *, largest: bool) -> Estimate:
@@ -163,11 +171,20 @@ def _estimate(
     rho: SpectralDensity, values: Tensor, *, truncation: float, skew: float, method: str
 ) -> Estimate:
     """Mean of one value per probe ``[K]``; sampling and truncation errors added."""
-    value, count = float(values.mean()), values.shape[0]
-    error = float(values.std(dim=0)) / math.sqrt(count) if count > 1 else 1.0
-    below, above = (reach * error for reach in reaches(count, skew, rho.level))
+    value = float(values.mean())
+    largest = max(float(values.abs().max()), math.ulp(0.0))  # whose square float64 may not hold
+    spread = largest * float((values / largest).std()) if values.shape[0] > 1 else math.inf
+    below, above = _reaches(rho, skew, spread / math.sqrt(values.shape[0]))
     interval = (value - below - truncation, value + above + truncation)
     return _make(rho, value, interval, (below + above) / 2, truncation, method)
+
+
+def _reaches(rho: SpectralDensity, skew: float, error: float) -> tuple[float, float]:
+    """How far an interval of a statistic goes below and above it; ``inf`` for one probe."""
+    if math.isinf(error):
+        return error, error
+    below, above = reaches(rho.num_probes, skew, rho.level)
+    return below * error, above * error
 
 
 def _make(

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from torch import Tensor
 
+from hesscope.krylov.arguments import finite
 from hesscope.results import Eigenpairs
 from hesscope.results.log_determinant import LogDeterminant
 from hesscope.spectrum import sampler, sums
@@ -71,7 +72,7 @@ def logdet(
         seed=seed,
         progress=progress,
     )
-    moved = sampler.finite(_WHERE, "shift", shift)
+    moved = finite(_WHERE, "shift", shift)
     pairs = sampler.pairs_of(_WHERE, operator, eigenpairs)
 
     def evaluate(rho: SpectralDensity, known: sums.Known | None, level: float) -> sums.Errors:
@@ -100,10 +101,12 @@ def _check_definite(rho: SpectralDensity, shift: float, *, absolute: bool) -> No
     """Refuse eigenvalues that have no logarithm, or only one made of rounding."""
     moved = rho.nodes + shift
     lowest, nearest = float(moved.min()), float(moved.abs().min())
-    advice = f"Pass a shift above {max(shift - lowest, shift - rho.bounds.lower):.6g}"
+    zero = ROUNDINGS * rho.rounding
+    least = shift - lowest + zero
+    advice = f"Pass a shift above {max(least, shift - rho.bounds.lower):.6g}"
     if not math.isfinite(rho.bounds.lower):
-        advice = f"Pass a shift above {shift - lowest:.6g}, or take more num_steps to see how far above"
-    if nearest <= ROUNDINGS * rho.rounding:
+        advice = f"Pass a shift above {least:.6g}, or take more num_steps to see how far above"
+    if nearest <= zero:
         msg = (
             f"{_WHERE}: H + shift I must not be singular, but has the Ritz value {nearest:.3g}, zero to "
             f"rounding ({rho.rounding:.2g}). {advice}"

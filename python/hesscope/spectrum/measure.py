@@ -72,6 +72,7 @@ def measure(
             plan=plan,
             converged=settled(settings, n, None if known is None else known.deflation()),
             progress=progress,
+            keep_state=keep_state,
         )
     except RunFailed as failure:
         # The state has gone on to another step than the coefficients if the operator changed.

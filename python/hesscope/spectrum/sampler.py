@@ -111,15 +111,6 @@ def tolerance(where: str, tol: object) -> float:
     return value
 
 
-def finite(where: str, name: str, number: object) -> float:
-    """Return a finite number, or raise TypeError or ValueError."""
-    value = _checks.real(where, name, number)
-    if math.isinf(value):
-        msg = f"{where}: {name} must be finite, got {value}"
-        raise ValueError(msg)
-    return value
-
-
 def pairs_of(where: str, source: Source, eigenpairs: Eigenpairs | None) -> Eigenpairs | None:
     """Return eigenpairs that fit the source, or raise TypeError or ValueError."""
     if eigenpairs is None:

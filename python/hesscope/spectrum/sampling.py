@@ -22,12 +22,6 @@ def half_width(values: Tensor, level: float = CONFIDENCE) -> Tensor:
     return student(count - 1, level) * values.std(dim=0) / math.sqrt(count)
 
 
-def jackknife(statistic: Callable[[Tensor], Tensor], values: Tensor, level: float = CONFIDENCE) -> float:
-    """Half-width for a smooth nonlinear function of means: Student's t times :func:`jackknife_error`."""
-    error = jackknife_error(statistic, values)
-    return error if math.isinf(error) else student(values.shape[0] - 1, level) * error
-
-
 def jackknife_error(statistic: Callable[[Tensor], Tensor], values: Tensor) -> float:
     """Standard error of a smooth nonlinear function of means (Efron and Stein 1981); ``inf`` for one probe.
 
@@ -43,8 +37,11 @@ def jackknife_error(statistic: Callable[[Tensor], Tensor], values: Tensor) -> fl
         return math.inf
     total = values.sum(dim=0)
     left_out = torch.stack([statistic((total - value) / (count - 1)) for value in values])
-    spread = (left_out - left_out.mean()).square().sum() * (count - 1) / count
-    return math.sqrt(float(spread))
+    away = left_out - left_out.mean()
+    largest = float(away.abs().max())  # whose square float64 may not hold
+    if largest == 0:
+        return 0.0
+    return largest * math.sqrt(float((away / largest).square().sum()) * (count - 1) / count)
 
 
 def count_interval(lower: Tensor, upper: Tensor, n: int, level: float = CONFIDENCE) -> tuple[float, float]:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from hesscope import _checks
 from hesscope.operators.base import SymmetricOperator
-from hesscope.results import Eigenpairs, Estimate, Status
-from hesscope.spectrum.adaptive import FIRST_LOOK, look_counts, look_level
+from hesscope.results import Eigenpairs, Estimate
 from hesscope.spectrum.deflation import Remainder
-from hesscope.spectrum.probing import BATCH, NonFiniteError, Prober, check_eigenpairs, dots, project
-from hesscope.spectrum.sampling import CONFIDENCE, half_width
-from hesscope.spectrum.scale import STEPS, nuclear_norm_scale
+from hesscope.spectrum.probing import BATCH, Prober, check_eigenpairs, dots
 from hesscope.spectrum.sketch import Sketch, xtrace
+from hesscope.spectrum.trace_plans import beyond, plain, sampled, without
+from hesscope.spectrum.trace_until import enough_rows, tolerance, until
 
 METHODS = ("auto", "rademacher", "deflated", "xtrace", "hutch++")
 _WHERE = "trace"
 _LEAST = {"auto": 1, "rademacher": 1, "deflated": 1, "xtrace": 4, "hutch++": 4}
-_ROUNDINGS = 4
 _PRODUCTS, _MOST = 32, 1024
-_DIRECTIONS = 8  # of the sketch that "auto" makes with a tolerance
 # The sketch that "auto" decides by has an eighth as many directions as there are products. If it holds a
 # share h of |H|_F^2, sampling outside it has a variance of 1 - h, in units of sampling alone; if four times
 # as many directions hold 1 - (1 - h)^4, XTrace has about 1.5 (1 - h)^4, which is less from h = 0.13 on. Above
@@ -60,13 +55,17 @@ def trace(
         probes sample outside it, so that the interval owes nothing to the choice. For few products
         "rademacher" or "deflated".
     products
-        How many may be spent; at least 4 for "xtrace" and "hutch++". 32 by default, 1024 with ``tol``.
+        How many may be spent, a quadratic form z'Hz being one; at least 4 for "xtrace" and "hutch++". 32 by
+        default, 1024 with ``tol``.
     tol
-        Stop when the half-width is at most ``tol * tr|H|``, tr|H| as 8 steps of Lanczos see it (8 products):
-        look at 8, 16, 32, ... samples. Each look has its share of the 5 %, so that looking does not spoil the
-        interval. "auto", unless eigenpairs are given, first looks at 8 plain samples; if those are not enough
-        it measures H on a sketch of 8 directions and samples outside it, afresh. "hutch++" and "xtrace" fix
-        their number of products.
+        Stop when the half-width is at most ``tol * tr|H|``, looking at 8, 16, 32, ... samples. Each look has
+        its share of the 5 %, so that looking does not spoil the interval. tr|H| is bounded from below, by
+        |tr H| or, where that is not enough, by up to 8 steps of Lanczos (8 products). Where the operator has
+        layers, "auto" first looks at four groups of four signs that are balanced between the layers, so that
+        entries of H between most of them cancel. If the first look is not enough, what varied in it decides:
+        "auto" goes on, or changes to plain signs, or, where many samples are missing and no eigenpairs
+        given, measures H on a sketch of 8 directions and samples outside it. "hutch++" and "xtrace" fix their
+        number of products.
     eigenpairs
         Of this operator, from :func:`hesscope.eigenpairs`. The estimate is unbiased even if they are not
         accurate, or belong to another operator; only the variance suffers.
@@ -91,14 +90,16 @@ def trace(
 
     Notes
     -----
-    Memory: 16 vectors of length n for "rademacher", and k for "deflated"; 2 ``products`` for "xtrace",
+    Samples are quadratic forms, which Hessians find without a product, for about half its cost. Memory: 16
+    vectors of length n for "rademacher", and k for "deflated"; 2 ``products`` for "xtrace",
     up to as many for "auto", and 1.5 ``products`` for "hutch++". For an indefinite H compare the error with
     ``|H|_F``, not with the trace, which may be zero.
 
     References
     ----------
     Hutchinson (1989); Meyer, Musco, Musco and Woodruff (2021), Hutch++; Epperly, Tropp and Webber (2024),
-    SIAM J. Matrix Anal. Appl. 45, 1-23, XTrace.
+    SIAM J. Matrix Anal. Appl. 45, 1-23, XTrace; Stathopoulos, Laeuchli and Orginos (2013), SIAM J. Sci.
+    Comput. 35, S299-S322, balanced signs.
     """
     method = _checks.choice(_WHERE, "method", method, METHODS)
     if products is None:
@@ -112,102 +113,20 @@ def trace(
         msg = f"{_WHERE}: eigenpairs must be None for method={method!r}, which finds its own basis"
         raise ValueError(msg)
     if tol is not None:
-        return _until(prober, method, _tolerance(tol, method), pairs)
+        share = tolerance(_WHERE, tol, method)
+        return _exact(prober) if enough_rows(prober) else until(prober, method, share, pairs)
     if method == "auto":
         return _auto(prober, pairs)
     if pairs is not None:
-        return _without(prober, pairs).estimate(prober)
-    return {"rademacher": _rademacher, "xtrace": _xtrace, "hutch++": _hutchpp}[method](prober)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is sampled, the part of the trace that is known besides, and what to call it."""
-
-    statistic: Callable[[Tensor, Tensor], Tensor]
-    known: float
-    method: str
-
-    def estimate(self, prober: Prober) -> Estimate:
-        """Spend the products that are left."""
-        samples = prober.samples(prober.budget - prober.used, self.statistic)
-        return _sampled(prober, samples, self.known, self.method)
-
-
-def _plain() -> _Plan:
-    return _Plan(dots, 0.0, "mean of z'Hz over random signs, t-interval")
-
-
-def _rademacher(prober: Prober) -> Estimate:
-    return _plain().estimate(prober)
-
-
-def _without(prober: Prober, pairs: Eigenpairs) -> _Plan:
-    vectors, values = pairs.vectors, pairs.values.to(prober.device)
-
-    def remainder(z: Tensor, w: Tensor) -> Tensor:
-        return dots(z, w) - project(vectors, z).square() @ values
-
-    known = float(values @ dots(vectors, vectors))
-    return _Plan(remainder, known, f"{len(pairs)} eigenpairs, and mean of z'Hz without them, t-interval")
-
-
-def _until(prober: Prober, method: str, tol: float, pairs: Eigenpairs | None) -> Estimate:
-    """Sample until the half-width is below the tolerance, looking at doubling numbers."""
-    if prober.n <= prober.budget // 2 and prober.n <= 2 * _DIRECTIONS + STEPS + FIRST_LOOK:
-        return _exact(prober)
-    needed = STEPS + FIRST_LOOK
-    if prober.budget < needed:
-        msg = f"{_WHERE}: products must be at least {needed} with tol, got {prober.budget}"
-        raise ValueError(msg)
-    target = tol * nuclear_norm_scale(prober, pairs)
-    plan = _plain() if pairs is None else _without(prober, pairs)
-    # Where a first look at plain samples is not enough, a sketch takes out what varies most.
-    first = FIRST_LOOK + 2 * min(_DIRECTIONS, prober.n)
-    sketching = method == "auto" and pairs is None and prober.budget >= needed + first
-    counts = look_counts(FIRST_LOOK, prober.budget - prober.used - (first if sketching else 0))
-    looks = len(counts) + sketching
-    level = look_level(looks)
-    samples = _looked_at(prober, plan, target, [FIRST_LOOK] if sketching else counts, level)
-    if sketching and prober.status is Status.MAX_PRODUCTS:
-        prober.status = Status.COMPLETE
-        plan = _beyond(Sketch(prober, min(_DIRECTIONS, prober.n), kind="gaussian"), "small sketch")
-        samples = _looked_at(prober, plan, target, counts, level)
-    method = f"{plan.method}, at {100 * level:.3g} % for each of {looks} looks"
-    return _sampled(prober, samples, plan.known, method, level=level)
-
-
-def _looked_at(prober: Prober, plan: _Plan, target: float, counts: list[int], level: float) -> Tensor:
-    samples = prober.samples(counts[0], plan.statistic)
-    for count in counts[1:]:
-        if prober.status is not Status.COMPLETE or float(half_width(samples, level)) <= target:
-            break
-        try:
-            samples = torch.cat([samples, prober.samples(count - len(samples), plan.statistic)])
-        except NonFiniteError:
-            prober.status = Status.NONFINITE_OPERATOR
-    if prober.status is Status.COMPLETE:
-        reached = float(half_width(samples, level)) <= target
-        prober.status = Status.CONVERGED if reached else Status.MAX_PRODUCTS
-    return samples
-
-
-def _tolerance(tol: float, method: str) -> float:
-    value = _checks.real(_WHERE, "tol", tol)
-    if value <= 0:
-        msg = f"{_WHERE}: tol must be positive, got {value}"
-        raise ValueError(msg)
-    if method in ("xtrace", "hutch++"):
-        msg = (
-            f"{_WHERE}: tol must be None for method={method!r}, whose number of products is fixed beforehand"
-        )
-        raise ValueError(msg)
-    return value
+        return without(prober, pairs).estimate(prober)
+    if method == "rademacher":
+        return plain().estimate(prober)
+    return {"xtrace": _xtrace, "hutch++": _hutchpp}[method](prober)
 
 
 def _hutchpp(prober: Prober) -> Estimate:
     count = min(prober.budget // 3, prober.n)
-    return _beyond(Sketch(prober, count, kind="gaussian"), "Hutch++").estimate(prober)
+    return beyond(Sketch(prober, count, kind="gaussian"), "Hutch++").estimate(prober)
 
 
 def _xtrace(prober: Prober) -> Estimate:
@@ -219,7 +138,7 @@ def _auto(prober: Prober, pairs: Eigenpairs | None) -> Estimate:
         return _exact(prober)
     share, enough = (_PILOT, _HELD) if pairs is None else (_PILOT_GIVEN, _HELD_GIVEN)
     if prober.budget < 2 * share:
-        return (_plain() if pairs is None else _without(prober, pairs)).estimate(prober)
+        return (plain() if pairs is None else without(prober, pairs)).estimate(prober)
     known, given = 0.0, ""
     if pairs is not None:
         known = float(pairs.values.to(prober.device) @ dots(pairs.vectors, pairs.vectors))
@@ -233,7 +152,7 @@ def _auto(prober: Prober, pairs: Eigenpairs | None) -> Estimate:
     if held > enough * whole:
         sketch.grow(min(prober.budget // 2, prober.n) - sketch.basis.shape[0])
         return _left_out(prober, sketch, known, given)
-    plan = _beyond(sketch, f"{given}small sketch, flat spectrum beyond it")
+    plan = beyond(sketch, f"{given}small sketch, flat spectrum beyond it")
     return replace(plan, known=plan.known + known).estimate(prober)
 
 
@@ -249,29 +168,4 @@ def _exact(prober: Prober) -> Estimate:
 
 def _left_out(prober: Prober, sketch: Sketch, known: float = 0.0, given: str = "") -> Estimate:
     method = f"{given}XTrace; error estimated by leaving out probes, not calibrated"
-    return _sampled(prober, xtrace(sketch), known, method)
-
-
-def _beyond(sketch: Sketch, name: str) -> _Plan:
-    """Trace on the basis of the sketch, and samples with fresh probes outside it."""
-    basis, images, square = sketch.basis, sketch.basis_images, sketch.compressed()
-
-    def remainder(z: Tensor, w: Tensor) -> Tensor:
-        # y'Hy for y = z - QQ'z, from Hz and HQ.
-        inside = project(basis, z)
-        cross = (project(images, z) * inside).sum(dim=1)
-        return dots(z, w) - 2 * cross + ((inside @ square.to(inside.device)) * inside).sum(dim=1)
-
-    method = f"{name}: {basis.shape[0]} directions measured, mean of z'Hz outside them, t-interval"
-    return _Plan(remainder, float(torch.trace(square)), method)
-
-
-def _sampled(
-    prober: Prober, samples: Tensor, known: float, method: str, *, level: float = CONFIDENCE
-) -> Estimate:
-    value, sampling = known + float(samples.mean()), float(half_width(samples, level))
-    # Of the products themselves: all that is left where a basis holds everything.
-    rounding = _ROUNDINGS * torch.finfo(prober.dtype).eps * (abs(known) + float(samples.abs().mean()))
-    error = sampling + rounding
-    interval = (value - error, value + error)
-    return Estimate(value, error, interval, prober.used, method, prober.status, sampling=sampling)
+    return sampled(prober, xtrace(sketch), known, method)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hesscope import _ops
+from hesscope.curvature.custom_functions import custom_nodes
 from hesscope.objective import Objective
 from hesscope.third_order.displaced import displaced
 
@@ -20,18 +21,7 @@ _NOISES = 16
 
 def custom_functions(gradients: Sequence[Tensor | None]) -> list[str]:
     """Return the names of the custom functions in the graph of gradients."""
-    seen: set[object] = set()
-    names: set[str] = set()
-    stack: list[object] = [g.grad_fn for g in gradients if g is not None]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if isinstance(node, torch.autograd.function.BackwardCFunction):
-            names.add(type(node).__name__.removesuffix("Backward"))
-        stack += [following for following, _ in node.next_functions]  # type: ignore[attr-defined]
-    return sorted(names)
+    return sorted({type(node).__name__.removesuffix("Backward") for node in custom_nodes(gradients)})
 
 
 def require_derivatives(

@@ -17,6 +17,7 @@ from hesscope.third_order.form import TrilinearForm
 
 _WHERE = "eigenvalue_gradient"
 _ROUNDINGS = 16
+_CLAIMS = 2  # residuals of an unfinished search are those of its recurrence
 
 
 def eigenvalue_gradient(
@@ -33,6 +34,7 @@ def eigenvalue_gradient(
     members = _checked_members(pairs, index, cluster_tol)
     steps = _checks.integer(_WHERE, "norm_steps", norm_steps, below=2**31)
     _checks.integer(_WHERE, "seed", seed)
+    residual = _measured_residual(third, pairs, members)
     before = third.contractions
     x = pairs.vectors[list(members)]
     value = third.contract(x, x, reduction="sum") / len(members)
@@ -40,7 +42,6 @@ def eigenvalue_gradient(
         msg = f"{_WHERE}: the third derivative must be finite, got NaN or inf along an eigenvector"
         raise ValueError(msg)
     slope = _slope(third, x, steps, seed) if steps else math.inf
-    residual = float(pairs.residuals[list(members)].norm())
     gap = gap_around(pairs, members)
     angle = residual / gap if gap > 0 else math.inf
     error = math.inf
@@ -56,6 +57,7 @@ def eigenvalue_gradient(
         residual=residual,
         slope=slope,
         contractions=third.contractions - before,
+        products=len(members),
         method=_words(pairs, members, gap, steps),
         status=pairs.status,
     )
@@ -102,6 +104,26 @@ def _checked_pairs(third: TrilinearForm, eigenpairs: object) -> Eigenpairs:
         )
         raise ValueError(msg)
     return eigenpairs
+
+
+def _measured_residual(third: TrilinearForm, pairs: Eigenpairs, members: tuple[int, ...]) -> float:
+    """Return the root of the sum of squared residuals; refuse pairs that are not of this Hessian."""
+    chosen = list(members)
+    x, values, claimed = pairs.vectors[chosen], pairs.values[chosen], pairs.residuals[chosen]
+    rest = third.hessian.rows(x).double() - values.to(x.device)[:, None] * x.double()
+    found = rest.norm(dim=1).cpu()
+    eps = max(torch.finfo(p.dtype).eps for p in third.objective.parameter_set.tensors)
+    allowed = _CLAIMS * claimed + eps**0.5 * pairs.norm
+    wrong = (~(found <= allowed)).nonzero()[:, 0].tolist()
+    if wrong:
+        i = wrong[0]
+        msg = (
+            f"{_WHERE}: eigenpairs must be those of the objective's Hessian at these weights and data, with "
+            f"|H x - value x| of at most {float(allowed[i]):.3g} for pair {members[i]}, got "
+            f"{float(found[i]):.3g}; compute them anew with ThirdOrder.hessian"
+        )
+        raise ValueError(msg)
+    return float(torch.maximum(found, claimed).norm())
 
 
 def _checked_members(

@@ -51,11 +51,10 @@ class Engines:
         else:
             # importing fx takes half a second
             from hesscope.curvature.jets.engine import JetsHessian
-            from hesscope.curvature.jets.higher.engine import JetsDerivatives
 
             fallback = "autograd" if self._may_fall_back else None
             jets = JetsHessian(objective, memory_budget=memory_budget, fallback=fallback)
-            self.now, self.hessian = JetsDerivatives(jets), jets
+            self.now, self.hessian = jets.derivatives, jets
 
     def contract(self, u: Tensor, v: Tensor, *, summed: bool) -> Tensor:
         """Return ``T[u_k, v_k, .]`` as rows ``[K, n]``, or their sum as one row."""

@@ -53,8 +53,9 @@ class SpectrumGradients(TrilinearForm):
         Raises
         ------
         ValueError
-            If the index leaves out a part of a cluster, which the message names; if an argument has a wrong
-            value; if the contraction is not finite.
+            If the index leaves out a part of a cluster, which the message names; if a product with H shows
+            that the pairs are another operator's, or of other weights; if an argument has a wrong value; if
+            the contraction is not finite.
         TypeError
             If eigenpairs are none.
         CaptureError
@@ -62,8 +63,8 @@ class SpectrumGradients(TrilinearForm):
 
         Notes
         -----
-        Cost for m members: ``m`` contractions T[x, x, .] summed, and ``m norm_steps`` of T[x, v, .]. No
-        product with H.
+        Cost for m members: ``m`` contractions T[x, x, .] summed, ``m norm_steps`` of T[x, v, .], and ``m``
+        products with H.
 
         References
         ----------
@@ -154,7 +155,7 @@ class SpectrumGradients(TrilinearForm):
         Raises
         ------
         ValueError
-            If f' is not finite on a Ritz value, which is named.
+            If f or f' is not finite on a Ritz value, which is named, or not real.
         TypeError, ValueError, RuntimeError, CaptureError
             As :meth:`trace_gradient`.
 

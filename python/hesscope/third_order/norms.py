@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import torch
 from torch import Tensor
@@ -74,4 +75,9 @@ def log_bootstrap(samples: Tensor, seed: int) -> tuple[float, float]:
     sorted_ = torch.cat(deviations).nan_to_num(nan=0.0).sort().values
     tail = round((1 - CONFIDENCE) / 2 * len(sorted_))
     low, high = float(sorted_[tail]), float(sorted_[-1 - tail])
-    return mean * math.exp(-high * spread / mean), mean * math.exp(-low * spread / mean)
+    return mean * math.exp(-high * spread / mean), mean * _exponential(-low * spread / mean)
+
+
+def _exponential(x: float) -> float:
+    """Return ``exp(x)``, ``inf`` where two samples say so little that it is beyond all numbers."""
+    return math.exp(x) if x < math.log(sys.float_info.max) else math.inf

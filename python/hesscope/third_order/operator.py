@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from hesscope.curvature.fingerprint import address_key, checksum, fingerprint
+from hesscope.curvature.fingerprint import address_key, fingerprint
+from hesscope.objective.checksum import checksum
 from hesscope.operators import SymmetricOperator
 from hesscope.third_order.directions import rows
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 
@@ -11,9 +10,11 @@ from torch import Tensor
 
 from hesscope import _checks
 from hesscope.krylov.apply_function import apply_function
+from hesscope.krylov.arguments import finite
+from hesscope.krylov.elementwise import evaluate
 from hesscope.results import FunctionProduct, Status
 from hesscope.results.gradient import GradientEstimate
-from hesscope.spectrum.sampler import ROUNDINGS, finite
+from hesscope.spectrum.sampler import ROUNDINGS
 from hesscope.spectrum.sampling import student
 from hesscope.third_order.form import TrilinearForm
 from hesscope.third_order.groups import ProbeGroups, Running, group_size
@@ -40,7 +41,7 @@ def spectral_sum_gradient(
             msg = f"{where}: {name} must be callable, got {type(function).__name__}"
             raise TypeError(msg)
     moved = finite(where, "shift", shift)
-    slope = _checked(where, _differentiated(where, f) if derivative is None else derivative, moved)
+    slope = _checked(where, f, derivative, moved)
     return _sampled(where, third, slope, num_probes, num_steps, seed, progress=progress)
 
 
@@ -54,11 +55,12 @@ def logdet_gradient(
     def inverse(x: Tensor) -> Tensor:
         lowest = float(x.min()) + moved
         rounding = 4 * torch.finfo(third.objective.dtype).eps * float(x.abs().max())
-        if lowest <= ROUNDINGS * rounding:
-            what = "zero to rounding" if lowest >= -ROUNDINGS * rounding else "negative"
+        zero = ROUNDINGS * rounding
+        if lowest <= zero:
+            what = "zero to rounding" if lowest >= -zero else "negative"
             msg = (
                 f"{where}: H + shift I must be positive definite, but has the Ritz value {lowest:.6g}, "
-                f"{what}. Pass a shift above {moved - lowest:.6g}"
+                f"{what}. Pass a shift above {moved - lowest + zero:.6g}"
             )
             raise ValueError(msg)
         return 1 / (x + moved)
@@ -127,44 +129,34 @@ def _sampled(
     )
 
 
-def _differentiated(where: str, f: Function) -> Function:
-    """Return f', by autograd."""
-
-    def derivative(x: Tensor) -> Tensor:
-        with torch.inference_mode(False), torch.enable_grad():
-            point = x.clone().requires_grad_()
-            values = f(point)
-            if not isinstance(values, Tensor) or values.shape != x.shape:
-                got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
-                msg = f"{where}: f must map a tensor {list(x.shape)} to one of the same shape, got {got}"
-                raise ValueError(msg)
-            if not values.requires_grad:
-                msg = f"{where}: f must be made of differentiable operations; pass its derivative="
-                raise ValueError(msg)
-            (slope,) = torch.autograd.grad(values.sum(), point)
-        return slope
-
-    return derivative
-
-
-def _checked(where: str, derivative: Function, shift: float) -> Function:
-    """Return ``x -> f'(x + shift)``, which refuses what is not finite."""
+def _checked(where: str, f: Function, derivative: Function | None, shift: float) -> Function:
+    """Return ``x -> f'(x + shift)``, by autograd for want of a derivative; f and f' must be finite."""
 
     def function(nodes: Tensor) -> Tensor:
-        values = derivative(nodes + shift)
-        if not isinstance(values, Tensor) or values.shape != nodes.shape:
-            got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            msg = f"{where}: derivative must map {list(nodes.shape)} to the same shape, got {got}"
-            raise ValueError(msg)
-        wrong = ~values.isfinite()
-        if bool(wrong.any()):
-            node = float(nodes[wrong].min())
-            added = f" + shift {shift:.6g}" if math.copysign(1, shift) * shift else ""
-            msg = (
-                f"{where}: f' must be finite on the spectrum, but is {float(values[wrong][0])} at the node "
-                f"{node:.6g}{added}. Pass a shift= that moves the spectrum to where f is smooth"
-            )
-            raise ValueError(msg)
-        return values.double()
+        with torch.inference_mode(False), torch.enable_grad():
+            points = (nodes + shift).requires_grad_()
+            values = evaluate(where, "f", f, points)
+            if derivative is not None:
+                slope = evaluate(where, "derivative", derivative, points.detach())
+            elif not values.requires_grad:
+                msg = f"{where}: f must be made of differentiable operations; pass its derivative="
+                raise ValueError(msg)
+            else:
+                (slope,) = torch.autograd.grad(values.sum(), points)
+        _require_finite(where, "f", values.detach(), nodes, shift)
+        _require_finite(where, "f'", slope, nodes, shift)
+        return slope.double()
 
     return function
+
+
+def _require_finite(where: str, name: str, values: Tensor, nodes: Tensor, shift: float) -> None:
+    wrong = ~values.isfinite()
+    if bool(wrong.any()):
+        node = float(nodes[wrong].min())
+        added = f" + shift {shift:.6g}" if shift else ""
+        msg = (
+            f"{where}: {name} must be finite on the spectrum, but is {float(values[wrong][0])} at the node "
+            f"{node:.6g}{added}. Pass a shift= that moves the spectrum to where f is smooth"
+        )
+        raise ValueError(msg)

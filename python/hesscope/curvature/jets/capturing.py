@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hesscope.curvature.allocations import Allocations
+from hesscope.curvature.custom_functions import require_second_derivatives
 from hesscope.curvature.graph import build_graph
 from hesscope.curvature.jets.capture import CaptureError, capture, input_tensors, signature
 from hesscope.curvature.jets.footprint import Footprint
@@ -112,7 +113,9 @@ class Capturing(PlannedHessian):
     def _captured(self, batch: Batch, index: int, gradient: Tensor) -> Prepared:
         """Capture, and check a product with the batch's values, counting the memory of both."""
         vector = trial_vector(self.objective, index)
-        expected = double_backward(self._graph(batch, index), vector)  # freed before there are values
+        expected, custom = double_backward(self._graph(batch, index), vector)  # freed before there are values
+        if custom:  # what a backward hides may be hidden from both
+            require_second_derivatives(self.objective, batch, index)
         program = self._capture(batch, index)
         got = torch.empty_like(vector)
         with _naming_operators():

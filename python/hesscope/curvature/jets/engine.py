@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,6 +21,10 @@ from hesscope.curvature.plan import Plan
 from hesscope.curvature.planned import PlannedHessian
 from hesscope.objective import Objective
 from hesscope.objective.data import Batch
+
+if TYPE_CHECKING:
+    from hesscope.curvature.jets.forms import ForwardForms
+    from hesscope.curvature.jets.higher.engine import JetsDerivatives
 
 
 class JetsHessian(Capturing):
@@ -48,6 +54,8 @@ class JetsHessian(Capturing):
         the message names.
     ValueError
         A negative budget; at a product, whatever the loss is refused for.
+    RuntimeError
+        At a product, if the backward of a custom function hides from autograd what it depends on.
     MemoryError
         At a product, if one vector does not fit the budget, and the batch cannot be cut; the message says
         what would be enough.
@@ -62,6 +70,7 @@ class JetsHessian(Capturing):
 
     cost = 2.0  # of a product, in gradients
     gradients = GRADIENTS
+    curves = True  # the matrix is the second derivative of the objective's loss
 
     def __init__(
         self, objective: Objective, *, memory_budget: int | None = None, fallback: str | None = None
@@ -82,11 +91,34 @@ class JetsHessian(Capturing):
         return "jets" if self._fallback is None else "autograd"
 
     @property
+    def plan(self) -> Plan | None:
+        """The batches of the last product."""
+        return self._plan
+
+    @cached_property
+    def derivatives(self) -> JetsDerivatives:
+        """Coefficients above first order of the same objective, within the same budget."""
+        from hesscope.curvature.jets.higher.engine import JetsDerivatives
+
+        return JetsDerivatives(self)
+
+    @cached_property
+    def _forward_forms(self) -> ForwardForms:
+        from hesscope.curvature.jets.forms import ForwardForms
+
+        return ForwardForms(self, self.derivatives)
+
+    def _forms(self, vectors: Tensor) -> Tensor:
+        forms = self._forward_forms.compute(vectors) if self.curves else None
+        return super()._forms(vectors) if forms is None else forms
+
+    @property
     def memory(self) -> int:
         """Bytes that kept values and batches occupy now."""
         if self._fallback is not None:
             return self._fallback.memory
-        return super().memory + self._kept_bytes
+        above = self.derivatives.kept if "derivatives" in self.__dict__ else 0
+        return super().memory + self._kept_bytes + above
 
     def release(self) -> None:
         """Free all kept values and batches; captured gradients stay."""
@@ -159,8 +191,8 @@ class JetsHessian(Capturing):
     def _fall_back(self, error: CaptureError) -> None:
         warnings.warn(
             f"{self.matrix}: falling back to engine='autograd', for the {self.captures} cannot be captured: "
-            f"{error}. The products are the same, but slower; rewrite what is named, or pass "
-            "engine='autograd' to choose it without this warning",
+            f"{error}. The products are those of engine='autograd', and slower; rewrite what is named, or "
+            "pass engine='autograd' to choose it without this warning",
             stacklevel=5,
         )
         self.release()
@@ -215,6 +247,8 @@ class JetsHessian(Capturing):
     def _forget_values(self) -> None:
         self._prepared.clear()
         self._kept_bytes = 0
+        if "derivatives" in self.__dict__:
+            self.derivatives.forget()
 
     def _walk(self, plan: Plan, vectors: Tensor, out: Tensor) -> None:
         for number, (group, batches) in enumerate(plan.walk()):

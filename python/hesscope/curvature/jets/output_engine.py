@@ -45,6 +45,7 @@ class JetsOutputs(JetsHessian):
     captures = "outputs and their backward pass"
     cost = 1.3
     differentiates = False
+    curves = False
 
     def __init__(
         self,

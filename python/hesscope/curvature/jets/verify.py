@@ -71,17 +71,19 @@ def require_finite(objective: Objective, gradient: Tensor, index: int) -> None:
         raise ValueError(msg)
 
 
-def double_backward(make_graph: MakeGraph, vector: Tensor) -> Tensor | None:
+def double_backward(make_graph: MakeGraph, vector: Tensor) -> tuple[Tensor | None, bool]:
     """Return the product of a batch's matrix with ``vector [1, n]`` by autograd; None where it has none.
 
-    An operation without a second derivative need not have one here. Costs about 4 gradients.
+    An operation without a second derivative need not have one here. Also tells whether custom functions
+    take part, of which autograd may miss a part. Costs about 4 gradients.
     """
     expected = torch.empty_like(vector)
     try:
-        make_graph().add_products(vector, expected, scale=1.0, overwrite=True, retain=False)
+        graph = make_graph()
+        graph.add_products(vector, expected, scale=1.0, overwrite=True, retain=False)
     except RuntimeError:
-        return None
-    return expected
+        return None, False
+    return expected, isinstance(graph, Graph) and len(graph.custom) > 0
 
 
 def check_product(objective: Objective, got: Tensor, expected: Tensor, index: int, gradient: Tensor) -> None:
@@ -162,6 +164,11 @@ def check_loss_coefficients(
             f"slope by {error:.1e} of {size:.1e}: the loss depends on values in a way that tracing cannot see"
         )
         raise CaptureError(msg)
+
+
+def curvature_tolerance(objective: Objective) -> float:
+    """Return how far ``v'Hv`` may be from ``v`` times the product, relative to ``|v| |Hv|``."""
+    return 64 * _eps(objective)
 
 
 def _eps(objective: Objective) -> float:

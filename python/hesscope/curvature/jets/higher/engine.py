@@ -45,7 +45,7 @@ class JetsDerivatives:
     @property
     def memory(self) -> int:
         """Bytes that kept values and batches occupy now."""
-        return self.hessian.memory + self.kept
+        return self.hessian.memory
 
     @property
     def kept(self) -> int:
@@ -76,9 +76,9 @@ class JetsDerivatives:
     def release(self) -> None:
         """Free all kept values and batches; what was captured stays."""
         self.hessian.release()
-        self._forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Free all values that are kept here: the batches are others, or have changed."""
         self._prepared.clear()
         self._checked.clear()
         self._plan = None
@@ -95,7 +95,7 @@ class JetsDerivatives:
         """
         plan = self.hessian._current_plan()
         if plan is not self._plan:
-            self._forget()
+            self.forget()
             self._plan = plan
         with torch.inference_mode(False), torch.no_grad():
             for number, (group, batches) in enumerate(plan.walk()):

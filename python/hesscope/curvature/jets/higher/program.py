@@ -185,7 +185,9 @@ class HigherPrepared:
 
 
 def _add_in_place(compiled: Compiled, target: Tensor, scale: float, overwrite: bool, jets: list[Jet]) -> bool:
-    dtype = next(t.dtype for jet in jets for t in jet if t is not None)
+    dtype = next((t.dtype for jet in jets for t in jet if t is not None), None)
+    if dtype is None:  # nothing of it moves
+        return False
     if target.dtype == dtype:
         return bool(compiled.step(target, scale, overwrite, *jets))
     part = torch.empty(target.shape, dtype=dtype, device=target.device)  # low precision: add in the target's
