@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-
 _CENTRAL = 0.5  # how long the shorter side of an interval must be to be printed as its half
 
 
