@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hesscope import curvature
-from hesscope.curvature import AutogradHessian
+from hesscope.curvature import AutogradHessian, FiniteDifferenceHessian
 from hesscope.objective import Objective
 from hesscope.objective.checksum import checksum
 
@@ -281,3 +281,18 @@ def test_description_is_json_able():
     model, data = problem()
     text = json.dumps(hessian(Objective(model, F.cross_entropy, data)).description())
     assert "autograd" in text
+
+
+@pytest.mark.parametrize(
+    ("dtype", "other"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float64)]
+)
+def test_a_kept_graph_is_built_again_after_an_engine_of_another_precision(dtype, other):
+    """It lends the parameters data of its precision, which cuts a graph off from them."""
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)).to(dtype)
+    objective = Objective(model, F.mse_loss, (torch.randn(7, 3, dtype=dtype), torch.randn(7, 2, dtype=dtype)))
+    h = hessian(objective)
+    v = vector(h).to(h.dtype)
+    before = h.rows(v)
+    assert before.norm() > 0
+    FiniteDifferenceHessian(objective, precision=other).rows(v)
+    assert torch.equal(h.rows(v), before)

@@ -235,6 +235,13 @@ def test_bad_statistics_and_operators_are_named():
         hs.batch_interval(groups[:2], trace)
     with pytest.raises(TypeError, match="operators must be SymmetricOperators, got Tensor"):
         hs.batch_interval([truth] * 3, trace)
+    for wrong, kind in ((None, "NoneType"), (groups[0], "_Dense")):
+        with pytest.raises(TypeError, match=f"operators must be a sequence of Sym.*, got {kind}"):
+            hs.batch_interval(wrong, trace)
+    with pytest.raises(TypeError, match="weights must be a sequence of numbers, got int"):
+        hs.batch_interval(groups, trace, weights=5)
+    with pytest.raises(TypeError, match="statistic must be callable, got str"):
+        hs.batch_interval(groups, "trace")
     with pytest.raises(ValueError, match="operators must agree in size"):
         hs.batch_interval([*groups, hs.from_matrix(torch.eye(3, dtype=torch.float64))], trace)
     with pytest.raises(ValueError, match="weights must be 8 positive numbers"):

@@ -294,3 +294,14 @@ def test_bad_names_are_named(network):
         hs.attention_heads(objective, 2)
     with pytest.raises(TypeError, match="block: operator must be a SymmetricOperator"):
         hs.block(torch.eye(3), slice(0, 2))
+
+
+def test_an_objective_of_another_size_is_refused(network):
+    """Its first coordinates would be taken for all."""
+    objective, h, _ = network
+    small = hs.Objective(nn.Linear(3, 3).double(), nn.MSELoss(), (torch.ones(2, 3), torch.ones(2, 3)))
+    said = f"must be the objective of the {{}}, with n = {objective.n}, got n = 12"
+    with pytest.raises(ValueError, match="block_densities: groups " + said.format("operator")):
+        hs.block_densities(h, small, num_steps=2)
+    with pytest.raises(ValueError, match="participation: parts " + said.format("eigenvectors")):
+        hs.participation(hs.eigenpairs(h, 1), small)

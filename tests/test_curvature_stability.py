@@ -163,6 +163,8 @@ def test_formulas_of_the_edge(found):
     for wrong in (0.0, -1.0, math.inf):
         with pytest.raises(ValueError, match="steps_to_edge: learning_rate must be positive and finite"):
             result.steps_to_edge(wrong)
+    with pytest.raises(TypeError, match="steps_to_edge: learning_rate must be a number, got str 'a'"):
+        result.steps_to_edge("a")
 
 
 def test_what_is_zero_within_its_error_is_not_determined(found):

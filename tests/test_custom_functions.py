@@ -36,8 +36,8 @@ class HalfDetached(Cube):
 class Numpy(Cube):
     @staticmethod
     def backward(ctx, g):
-        slope = 3 * ctx.saved_tensors[0].detach().cpu().numpy() ** 2
-        return g * torch.from_numpy(slope).to(g.device)
+        slope = 3 * ctx.saved_tensors[0].detach().double().cpu().numpy() ** 2
+        return g * torch.from_numpy(slope).to(g)
 
 
 class Intermediate(torch.autograd.Function):
@@ -116,6 +116,20 @@ class TwoOutputs(torch.autograd.Function):
         return 3 * g * ctx.saved_tensors[0] ** 2
 
 
+class Affine(torch.autograd.Function):
+    """A layer, which hides its weight from the derivative of one of its outputs."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        return x @ weight.T
+
+    @staticmethod
+    def backward(ctx, g):
+        x, weight = ctx.saved_tensors
+        return g @ weight.detach(), g.T @ x
+
+
 def objective(function, dtype=torch.float64, criterion=None):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 3)).to(dtype)
@@ -130,19 +144,35 @@ def products(of, engine="autograd"):
 
 
 @pytest.mark.parametrize("engine", ["autograd", "jets", "auto"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("function", [Detached, HalfDetached, Numpy, Intermediate])
 def test_a_backward_that_hides_what_it_depends_on_is_named(function, dtype, engine):
     h = hs.hessian(objective(function.apply, dtype), engine=engine)
     for _ in range(2):  # and not at the second call either
         with pytest.raises(RuntimeError, match=rf"got {function.__name__}, whose backward does not let auto"):
-            h.rows(torch.ones(1, h.shape[0], dtype=dtype))
+            h.rows(torch.ones(1, h.shape[0], dtype=h.dtype))
 
 
 def test_a_linear_loss_does_not_hide_it():
     of = objective(Detached.apply, criterion=lambda a, _: a.sum())
     with pytest.raises(RuntimeError, match="got Detached, whose backward"):
         products(of)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_output_of_a_backward_counts(dtype):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6, bias=False), nn.Linear(6, 3, bias=False)).to(dtype)
+    data = torch.randn(8, 4, dtype=dtype), torch.randint(0, 3, (8,))
+    hidden = hs.Objective(
+        model,
+        lambda m, b: nn.functional.cross_entropy(
+            Affine.apply(torch.tanh(b[0] @ m[0].weight.T), m[1].weight), b[1]
+        ),
+        data,
+    )
+    with pytest.raises(RuntimeError, match="got Affine, whose backward"):
+        products(hidden)
 
 
 def test_it_is_named_among_others_that_are_right():
@@ -161,7 +191,7 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize(("function", "plain"), RIGHT)
 def test_functions_that_are_right_give_the_products_of_their_formulas(function, plain, dtype):
     got, want = products(objective(function, dtype)), products(objective(plain, dtype))

@@ -20,9 +20,12 @@ def test_the_example_runs(capsys):
     assert all(re.match(r"-?[\d.e+-]+ (±|in) ", line) for line in lines), lines
 
 
-def test_the_table_is_the_recorded_one():
-    record = json.loads((ROOT / "benchmarks" / "results" / "coverage.json").read_text(encoding="utf-8"))
-    table = PAGE.split("<!-- coverage -->")[1].split("<!-- /coverage -->")[0]
+@pytest.mark.parametrize(
+    ("mark", "name"), [("coverage", "coverage.json"), ("unseen spectra", "coverage_unseen.json")]
+)
+def test_the_table_is_the_recorded_one(mark, name):
+    record = json.loads((ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8"))
+    table = PAGE.split(f"<!-- {mark} -->")[1].split(f"<!-- /{mark} -->")[0]
     cells = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ")}
     for row in record["rows"]:
         assert f"{100 * row['coverage']:.1f}" in cells[row["case"]]

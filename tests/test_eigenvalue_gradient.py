@@ -196,6 +196,11 @@ def test_wrong_arguments_are_named():
     for call, error, message in cases:
         with pytest.raises(error, match=f"eigenvalue_gradient: {message}"):
             call()
+    slope = d3.eigenvalue_gradient(eig, 0, norm_steps=0)
+    with pytest.raises(ValueError, match=rf"predict: step must have shape \[{objective.n}\], got \[3\]"):
+        slope.predict(torch.ones(3))
+    with pytest.raises(TypeError, match="predict: step must be a tensor, got NoneType"):
+        slope.predict(None)
 
 
 def test_eigenpairs_of_another_operator_are_refused():

@@ -21,7 +21,7 @@ ALLOWED = {
     "math": [r"math/", r"hesscope/types\.h"],
     "kernels": [r"hesscope/", r"kernels/"],
     "backends/reference": [r"hesscope/", r"math/", r"kernels/", r"backends/reference/"],
-    "backends/cpu": [r"hesscope/", r"math/", r"kernels/", r"backends/cpu/", r"pthread\.h"],
+    "backends/cpu": [r"hesscope/", r"math/", r"kernels/", r"backends/cpu/", r"(pthread|sys/mman)\.h"],
     "backends/cuda": [
         r"hesscope/",
         r"math/",

@@ -181,6 +181,10 @@ def scale_in_place(v):
     return v.mul_(2)
 
 
+def test_an_operator_says_what_it_is():
+    assert repr(hs.from_matrix(torch.eye(5))) == "<dense matrix, 5 x 5, torch.float32, cpu>"
+
+
 def test_bad_functions_are_named():
     def triangular(v):
         return torch.tril(torch.ones(6, 6)) @ v
@@ -197,6 +201,8 @@ def test_bad_functions_are_named():
         hs.from_function(lambda v: v.numpy(), 6)
     with pytest.raises(ValueError, match="must return finite products"):
         hs.from_function(lambda v: v * torch.nan, 6)
+    with pytest.raises(TypeError, match="from_function: n must be an integer, got str 'a'"):
+        hs.from_function(lambda v: v, "a")
     with pytest.raises(TypeError, match="from_function: f must be callable, got Tensor"):
         hs.from_function(torch.eye(3), 3)
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):

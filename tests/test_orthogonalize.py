@@ -72,6 +72,23 @@ def test_the_bits_do_not_depend_on_the_alignment_of_rows(n, shared, storage, dty
     assert all(torch.equal(x, y) for x, y in zip(*results, strict=True))
 
 
+@pytest.mark.parametrize("storage", STORAGE, ids=str)
+@pytest.mark.parametrize("n", [7, 16, 257, 4099])
+@pytest.mark.parametrize("vectors", [2, 3, 4, 9])
+def test_vectors_that_share_a_basis_get_the_bits_of_one_alone(
+    vectors, n, storage, dtype, backend, device, rng
+):
+    q = normal(rng, 1, 11, n, dtype=storage, device=device)
+    w = normal(rng, vectors, n, dtype=dtype, device=device)
+    c = normal(rng, vectors, 11, device=device)
+    alone = [
+        _ops.multi_axpy(q, c[i : i + 1].contiguous(), w[i : i + 1].clone(), scale=-0.5, backend=backend)
+        for i in range(vectors)
+    ]
+    together = _ops.multi_axpy(q.expand(vectors, -1, -1), c.contiguous(), w, scale=-0.5, backend=backend)
+    assert torch.equal(together, torch.cat(alone))
+
+
 def test_multi_axpy_leaves_the_padding_alone(backend, device, rng):
     wide = torch.full((2, 40), torch.nan, device=device)
     w = wide[:, :33].fill_(1.0)

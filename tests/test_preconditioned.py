@@ -212,3 +212,5 @@ class TestDiagonals:
         p = hs.preconditioned(hs.from_matrix(torch.eye(4)), torch.ones(4))
         with pytest.raises(ValueError, match=r"to_parameters: vectors must have shape \[4\] or \[k, 4\]"):
             p.to_parameters(torch.ones(3))
+        with pytest.raises(TypeError, match="to_parameters: vectors must be a tensor, got NoneType"):
+            p.to_parameters(None)

@@ -119,6 +119,8 @@ def test_foreign_and_newer_files_are_named(rho, tmp_path):
     path = tmp_path / "file"
     with pytest.raises(FileNotFoundError, match="load: path must be an existing file"):
         hs.load(path)
+    with pytest.raises(TypeError, match="load: path must be a str or a PathLike, got NoneType"):
+        hs.load(None)
     path.write_text('{"alpha": 1}')
     with pytest.raises(ValueError, match="must be a results file of hesscope"):
         hs.load(path)

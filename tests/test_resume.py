@@ -80,6 +80,17 @@ def test_full_reorthogonalisation_replays(operator):
     assert got.orthogonality < 1e-5
 
 
+@pytest.mark.parametrize("kind", ["full", "selective"])
+def test_a_state_that_is_a_basis_is_refused_with_what_it_takes_and_what_to_do(operator, kind):
+    before = operator.products
+    with pytest.raises(ValueError, match="keep_state must be False with reorthogonalize=") as caught:
+        hs.spectral_density(operator, num_probes=2, num_steps=10, reorthogonalize=kind, keep_state=True)
+    size = f"{20 * 2**10 * operator.dtype.itemsize / 1e9:.3g} GB"
+    assert f"the whole basis: 20 vectors of length 1024, {size}" in str(caught.value)
+    assert "hesscope.resume adds steps without it, by repeating 20 products" in str(caught.value)
+    assert operator.products == before
+
+
 def test_a_recurrence_that_ended_needs_no_more_steps():
     h = hs.from_matrix(torch.diag(torch.tensor([1.0, 2, 3, 3])))
     rho = hs.spectral_density(h, num_probes=2, num_steps=50)
@@ -108,6 +119,8 @@ def test_another_operator_is_refused(operator):
         hs.resume(rho, prescribed_spectrum(SPECTRUM[:512], dtype=operator.dtype), num_probes=3)
     with pytest.raises(TypeError, match="operator must be a SymmetricOperator, got Tensor"):
         hs.resume(rho, torch.eye(3))
+    with pytest.raises(TypeError, match="resume: density must be a SpectralDensity, got str"):
+        hs.resume("rho.safetensors", operator)
 
 
 def test_totals_must_not_shrink(operator):

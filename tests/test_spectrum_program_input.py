@@ -6,6 +6,7 @@ import os
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from program_cases import Run, classes, program, weights
@@ -142,6 +143,18 @@ def test_bad_arguments_are_named(arguments, message, run):
     done = run(weights(), classes(), *arguments)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+@pytest.mark.parametrize("name", ["weights", "data"])
+def test_no_input_is_overwritten(name, run, tmp_path):
+    before = tmp_path / f"{name}.safetensors"
+    link = tmp_path / "out.safetensors"
+    link.symlink_to(before)
+    for out in (before, link):
+        done = run(weights(), classes(), out=out)
+        assert done.returncode == 2
+        assert "is a file that is read; the results need one of their own" in done.stderr
+    assert set(load_file(before)) == set(weights() if name == "weights" else classes())
 
 
 def test_help_lists_the_options(run):

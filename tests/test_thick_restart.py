@@ -59,6 +59,30 @@ def test_the_relation_holds_through_steps_and_restarts(block, dtype):
     assert basis.restarts == 3
 
 
+def test_a_product_comes_with_one_reading_of_the_basis(monkeypatch):
+    """Counted, not timed: one call of extend a step; a restart cleans one row."""
+    calls = {"extend": 0, "dot": 0, "axpy": 0}
+
+    def counting(name):
+        method = getattr(storage.MemoryRows, name)
+
+        def call(*arguments, **options):
+            calls[name] += 1
+            return method(*arguments, **options)
+
+        return call
+
+    for name in calls:
+        monkeypatch.setattr(storage.MemoryRows, name, counting(name))
+    _, basis = started(dtype=torch.float32)
+    calls.update(dict.fromkeys(calls, 0))
+    for _ in range(24):
+        basis.expand()
+    assert calls == {"extend": 24, "dot": 0, "axpy": 0}
+    basis.restart(torch.arange(6))
+    assert calls["axpy"] == 1
+
+
 def test_residuals_are_those_of_the_ritz_vectors():
     h, basis = started()
     for _ in range(12):

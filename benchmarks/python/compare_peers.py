@@ -17,11 +17,7 @@ All have to agree on the answer before anything is timed. Jobs run in turn; rati
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import gc
-import multiprocessing
-import re
 import statistics
 import sys
 from importlib import metadata
@@ -32,6 +28,7 @@ from torch import Tensor, nn
 
 import hesscope as hs
 import peers
+import process_memory
 from harness import arguments, environment, interleaved, median_ratio, record
 from networks import problem, split
 
@@ -106,11 +103,6 @@ def densities(case: str, repeats: int) -> Row:
     }
 
 
-def held(line: str) -> int:
-    """Bytes of a line of /proc/self/status (VmRSS now, VmHWM at most)."""
-    return 1024 * int(re.search(rf"{line}:\s+(\d+)", Path("/proc/self/status").read_text())[1])
-
-
 _PRODUCTS = {
     "hesscope": lambda model, batch: hs.hessian(peers.objective(model, batch)).rows,
     "PyHessian": peers.pyhessian_product,
@@ -122,39 +114,20 @@ def vector(model: nn.Module) -> Tensor:
     return torch.randn(1, sum(p.numel() for p in model.parameters()))
 
 
-def peak(case: str, who: str, send) -> None:
-    """Send the peak of a second product with one vector, over the process before its operator."""
+def peak(case: str, who: str) -> int:
+    """Return the peak of a second product with one vector, over the process before its operator."""
     torch.set_num_threads(1)
     small, batch = problem("small")
     _PRODUCTS[who](small, batch)(vector(small))  # imports and caches are not the product's
     model, batch = problem(case)
     peers.gradient(model, [batch])
     v = vector(model)
-    trim = ctypes.CDLL("libc.so.6").malloc_trim
-    gc.collect()
-    trim(0)
-    before = held("VmRSS")
-    product = _PRODUCTS[who](model, batch)
-    product(v)
-    gc.collect()
-    trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    product(v)
-    send.send(held("VmHWM") - before)
+    return process_memory.peak(lambda: functools.partial(_PRODUCTS[who](model, batch), v))
 
 
 def memory(case: str, repeats: int) -> Row:
-    context = multiprocessing.get_context("spawn")
-    row: dict[str, float] = {}
-    for who in (name for name in _PRODUCTS if name == "hesscope" or peers.installed(name)):
-        sizes = []
-        for _ in range(repeats):
-            receive, send = context.Pipe(duplex=False)
-            process = context.Process(target=peak, args=(case, who, send))
-            process.start()
-            sizes.append(receive.recv())
-            process.join()
-        row[who] = statistics.median(sizes) / 2**20
+    contenders = [name for name in _PRODUCTS if name == "hesscope" or peers.installed(name)]
+    row = {who: process_memory.in_processes(peak, case, who, repeats=repeats) for who in contenders}
     return {"case": case, "MiB": row, "times hesscope": {k: v / row["hesscope"] for k, v in row.items()}}
 
 

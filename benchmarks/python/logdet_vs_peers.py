@@ -2,9 +2,9 @@
 
 The same matrices, precision, probes, steps and threads, no reorthogonalisation, conversion of the matrix
 included. Two sparse matrices in compressed rows; and a prescribed spectrum, which is a product with fast
-transforms here and, through a SciPy operator, in primate, and a dense matrix in imate, which takes no
-operators. All must agree with the truth where it is known, else with each other, before anything is timed.
-imate and primate (scikit-primate) are not dependencies: install them to run this.
+transforms here and a dense matrix in imate, which takes no operators, and in primate. In the last lines
+primate has our product, through SciPy. All must agree with the truth where it is known, else with each other,
+before anything is timed. imate and primate (scikit-primate) are not dependencies: install them to run this.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import scipy.sparse as sp
 import torch
 
 import hesscope as hs
-from harness import arguments, interleaved, median_ratio, record
+from harness import CLOCKS, arguments, interleaved, median_ratio, record
 from hesscope.testing import prescribed_spectrum
 
 PROBES, STEPS = 8, 50
@@ -37,7 +37,7 @@ class Problem:
     name: str
     n: int
     operator: Callable[[], hs.SymmetricOperator]
-    for_imate: Callable[[], object]
+    for_imate: Callable[[], object] | None
     for_primate: Callable[[], object]
     eigenvalues: torch.Tensor | None
 
@@ -77,7 +77,8 @@ def problems(n: int, dense: int) -> list[Problem]:
             lambda: laplacian,
             values,
         ),
-        Problem("prescribed spectrum", dense, lambda: h, lambda: matrix, h.to_scipy, spectrum),
+        Problem("prescribed spectrum", dense, lambda: h, lambda: matrix, lambda: matrix, spectrum),
+        Problem("the same, our product in primate", dense, lambda: h, None, h.to_scipy, spectrum),
     ]
 
 
@@ -126,17 +127,20 @@ def agree(problem: Problem, job: str, results: dict[str, float], error: float) -
     return distances
 
 
-def compare(problem: Problem, job: str, threads: int, repeats: int) -> dict[str, object]:
+def compare(problem: Problem, job: str, threads: int, repeats: int, clock: str) -> dict[str, object]:
     jobs: dict[str, Callable[[], object]] = {
         "hesscope": lambda: ours(problem, job),
         "imate": lambda: by_imate(problem, job, threads),
         "primate": lambda: by_primate(problem, job),
     }
+    if problem.for_imate is None:
+        del jobs["imate"]
+    peers = [name for name in jobs if name != "hesscope"]
     mine = ours(problem, job)
-    results = {"hesscope": mine.value} | {name: float(jobs[name]()) for name in ("imate", "primate")}
+    results = {"hesscope": mine.value} | {name: float(jobs[name]()) for name in peers}
     distances = agree(problem, job, results, mine.error)
-    seconds = interleaved(jobs, repeats)
-    ratios = {name: median_ratio(seconds[name], seconds["hesscope"]) for name in ("imate", "primate")}
+    seconds = interleaved(jobs, repeats, clock=clock)
+    ratios = {name: median_ratio(seconds[name], seconds["hesscope"]) for name in peers}
     return {
         "matrix": problem.name,
         "n": problem.n,
@@ -157,9 +161,14 @@ def table(rows: list[dict]) -> str:
     ]
     for row in rows:
         seconds = statistics.median(row["seconds"]["hesscope"])
-        ratios = " | ".join(f"{row['ratios'][name]:.1f}x" for name in ("imate", "primate"))
+        ratios = " | ".join(
+            f"{row['ratios'][name]:.1f}x" if name in row["ratios"] else "" for name in ("imate", "primate")
+        )
         scale = abs(row["values"]["hesscope"])
-        errors = " | ".join(f"{row['distance'][name] / scale:.1e}" for name in row["distance"])
+        errors = " | ".join(
+            f"{row['distance'][name] / scale:.1e}" if name in row["distance"] else ""
+            for name in ("hesscope", "imate", "primate")
+        )
         if row["from"] == "the other":
             errors = "not known | | "
         lines.append(f"| {row['matrix']} | {row['n']} | {row['job']} | {seconds:.2f} | {ratios} | {errors} |")
@@ -170,11 +179,12 @@ def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=1_000_000, help="of the sparse matrices")
     parser.add_argument("--dense", type=int, default=4096, help="of the prescribed spectrum, a power of 2")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="what is timed: see harness.py")
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = [
-        compare(problem, job, options.threads, options.repeats)
+        compare(problem, job, options.threads, options.repeats, options.clock)
         for problem in problems(options.n, options.dense)
         for job in ("log det", "trace of the inverse")
     ]
@@ -184,7 +194,13 @@ def main() -> None:
         options.markdown.write_text(text + "\n")
     record(
         options.json,
-        {"job": "log det and trace of the inverse", "probes": PROBES, "steps": STEPS, "rows": rows},
+        {
+            "job": "log det and trace of the inverse",
+            "probes": PROBES,
+            "steps": STEPS,
+            "clock": options.clock,
+            "rows": rows,
+        },
     )
 
 

@@ -3,7 +3,7 @@
 The three run in turn; a ratio is the median over rounds. engine="jets" is the captured gradient, run
 operator by operator by PyTorch.
 
-    python benchmarks/python/native_products.py [--vectors 8] [--repeats 15] [--json FILE]
+    python benchmarks/python/native_products.py [--vectors 8] [--repeats 15] [--clock processor] [--json FILE]
 
 Networks width-width-width-10 with tanh and a cross entropy, float32, all parameters.
 """
@@ -13,7 +13,7 @@ import sys
 import torch
 from torch import nn
 
-from harness import arguments, interleaved, median_ratio, record
+from harness import CLOCKS, arguments, interleaved, median_ratio, record
 from hesscope.curvature import hessian
 from hesscope.objective import Objective
 from peers import nested_product
@@ -24,6 +24,7 @@ SIZES = ((16, 16), (32, 32), (64, 64), (128, 256))  # width, batch
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--vectors", type=int, default=8)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="what is timed: see harness.py")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cases = []
@@ -49,6 +50,7 @@ def main() -> None:
                 "native": lambda h=native, v=vectors: h.rows(v),
             },
             options.repeats,
+            clock=options.clock,
         )
         nested_ratio, jets_ratio = (
             median_ratio(seconds[other], seconds["native"]) for other in ("nested", "jets")
@@ -60,7 +62,8 @@ def main() -> None:
             f"width {width}, batch {rows}: {nested_ratio:.1f} times vmap(jvp(grad)), {jets_ratio:.1f} times "
             f"jets, {best['native_best_ms']:.3f} ms at best\n"
         )
-    record(options.json, {"job": "native_products", "vectors": options.vectors, "cases": cases})
+    settings = {"job": "native_products", "vectors": options.vectors, "clock": options.clock}
+    record(options.json, settings | {"cases": cases})
 
 
 if __name__ == "__main__":

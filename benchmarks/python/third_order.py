@@ -4,13 +4,16 @@ The cases of jets_products.py. A unit is a plain gradient of the same batch. T[u
 compared with reverse mode three times (one vector after the other on one graph of the gradient) and with
 forward mode twice over the gradient; norms are elementary in all of them, for PyTorch's own derivatives of
 third order are wrong. The forms of the loss alone and the sums over vectors are timed beside. Everything is
-verified before it is timed.
+verified before it is timed. The memory of T[u, u, .] with one vector and with all, kept values included, is
+that of new processes, beside reverse mode three times.
 
-    python benchmarks/python/third_order.py [--case mlp] [--vectors 8] [--repeats 5] [--json FILE]
+    python benchmarks/python/third_order.py [--tables times memory] [--case mlp] [--vectors 8] [--repeats 5]
+        [--json FILE]
 """
 
 import functools
 import statistics
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +22,7 @@ from torch.func import functional_call, grad, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import hesscope as hs
+import process_memory
 from harness import arguments, environment, interleaved, median_ratio, record
 from hesscope.third_order.elementary_norms import ElementaryNorms
 from jets_products import CASES, problem
@@ -98,15 +102,55 @@ def verify(case: str, jobs: dict[str, functools.partial[Tensor]], probes: Tensor
             raise SystemExit(msg)
 
 
+ENGINES = {"jets": "jets", "reverse, reverse, reverse": "autograd"}
+
+
+def contraction(case: str, engine: str, count: int) -> Callable[[], Callable[[], Tensor]]:
+    """Return what makes an operator, and from it T[u, u, .] of so many vectors."""
+    model, batch = problem(case)
+    gradient(model, [batch])
+    objective = hs.Objective(model, lambda m, b: F.cross_entropy(m(b[0]), b[1]), batch)
+    probes = torch.randn(count, objective.n)
+    return lambda: functools.partial(hs.third_order(objective, engine=engine).contract, probes, probes)
+
+
+def peak(case: str, engine: str, count: int) -> int:
+    """Return the bytes at the peak of a second contraction, over the process before its operator."""
+    torch.set_num_threads(1)
+    contraction("small", engine, 1)()()  # imports and caches are not the contraction's
+    return process_memory.peak(contraction(case, engine, count))
+
+
+def measure_memory(case: str, count: int, repeats: int) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for k in (1, count):
+        sizes = {
+            name: process_memory.in_processes(peak, case, engine, k, repeats=repeats)
+            for name, engine in ENGINES.items()
+        }
+        share = sizes["jets"] / sizes["reverse, reverse, reverse"]
+        rows.append({"case": case, "K": k, "MiB": sizes, "share": share})
+        text = ", ".join(f"{name} {size:.1f}" for name, size in sizes.items())
+        print(f"{case:6} K={k} MiB: {text}; {100 * share:.0f} %", flush=True)
+    return rows
+
+
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--case", nargs="*", default=CASES)
     parser.add_argument("--vectors", type=int, default=8)
+    parser.add_argument("--tables", nargs="*", default=["times", "memory"], choices=["times", "memory"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(environment())
-    rows = [row for case in options.case for row in measure(case, options.vectors, options.repeats)]
-    record(options.json, {"rows": rows})
+    measures = {"times": measure, "memory": measure_memory}
+    found = {
+        table: [
+            row for case in options.case for row in measures[table](case, options.vectors, options.repeats)
+        ]
+        for table in options.tables
+    }
+    record(options.json, {"rows": found.get("times", []), "memory": found.get("memory", [])})
 
 
 if __name__ == "__main__":

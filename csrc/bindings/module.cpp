@@ -1,6 +1,8 @@
 #include <pybind11/pybind11.h>
 
 #include "bindings/call.h"
+#include "bindings/tensor_caster.h"
+#include "hesscope/buffer.h"
 #include "hesscope/build.h"
 
 namespace py = pybind11;
@@ -54,6 +56,10 @@ PYBIND11_MODULE(_core, m) {
   hesscope::bind_softmax_jet(m);
   hesscope::bind_sparse(m);
   hesscope::bind_tridiagonal(m);
+  m.def("prefer_huge_pages", [](const hesscope::TensorView& memory) {  // contiguous
+    hesscope::prefer_huge_pages(memory.data,
+                                memory.shape[0] * memory.stride[0] * size_of(memory.dtype));
+  });
   m.def("build_info", [] {
     const hesscope::BuildInfo info = hesscope::build_info();
     return py::dict(py::arg("version") = info.version, py::arg("compiler") = info.compiler,

@@ -16,3 +16,10 @@ void copy_bytes(Device device, void* target, const void* source, std::size_t byt
 void synchronize(Device device, void* stream);
 
 }  // namespace hesscope::cuda
+
+namespace hesscope::cpu {
+
+/// Advise the system to back memory with pages of 2 MB, where it is at least 32 MB.
+void prefer_huge_pages(void* data, std::size_t bytes);
+
+}  // namespace hesscope::cpu

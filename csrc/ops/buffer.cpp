@@ -25,11 +25,14 @@ Device device_of(Backend backend) {
 #endif
 }
 
+void prefer_huge_pages(void* data, std::size_t bytes) { cpu::prefer_huge_pages(data, bytes); }
+
 Buffer::Buffer(Device device, index_t bytes) : bytes_(bytes), device_(device) {
   HESSCOPE_CHECK(ShapeError, bytes >= 0, "Buffer: bytes must not be negative, got ", bytes);
   // At least one byte, so that data() is aligned and never null.
   const auto size = static_cast<std::size_t>(bytes > 0 ? bytes : 1);
   data_ = on_gpu(device) ? cuda::allocate(device, size) : ::operator new(size, kAlignment);
+  if (!on_gpu(device)) prefer_huge_pages(data_, size);
 }
 
 Buffer::Buffer(Buffer&& other) noexcept

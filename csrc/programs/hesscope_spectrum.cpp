@@ -111,6 +111,10 @@ void check_paths(const Settings& s) {
   HESSCOPE_CHECK(ValueError, fs::is_directory(folder, ignored), "--out: there is no folder ",
                  folder.string());
   HESSCOPE_CHECK(ValueError, !fs::is_directory(s.out, ignored), "--out: ", s.out, " is a folder");
+  for (const std::string& input : {s.weights, s.data}) {
+    HESSCOPE_CHECK(ValueError, !fs::equivalent(s.out, input, ignored), "--out: ", s.out,
+                   " is a file that is read; the results need one of their own");
+  }
 }
 
 std::string operator_json(const Settings& s, const Network& network, index_t n, index_t rows) {

@@ -11,9 +11,21 @@ namespace {
 constexpr index_t kBlock = 64;
 static_assert(kBlock % kChains == 0 && kChains == kExtendBasisChains);
 
-// Rows are megabytes apart, and there are more of them than hardware prefetching follows. Of 256 to
-// 4096 bytes ahead this is the best measured, with 60 rows of 16 MB.
-constexpr int kPrefetchBytes = 384, kLine = 64;
+// Rows are megabytes apart, and there are more of them than hardware prefetching follows. Combining
+// asks for half of the lines of a later block, the dot products for the others, so that memory is
+// busy during both. Of 256 to 4096 bytes ahead this is the best measured, with 60 and 100 rows of
+// 16 MB: 93 and 85 % of the speed of only reading them.
+constexpr int kPrefetchBytes = 512, kLine = 64;
+template <typename T>
+constexpr int kLines = kBlock * static_cast<int>(sizeof(T)) / kLine;
+
+/// Ask for lines `first` to `last` of what is kPrefetchBytes ahead.
+template <typename T>
+void prefetch_lines(const T* row, int first, int last) {
+  for (int line = first; line < last; ++line) {
+    __builtin_prefetch(reinterpret_cast<const char*>(row) + line * kLine + kPrefetchBytes);
+  }
+}
 
 /// Where one block of columns of everything is.
 template <typename T>
@@ -39,9 +51,7 @@ void combine_block(const Columns<T>& at) {
   for (index_t k = 0; k < j; ++k) {
     const T* row = at.q + k * at.ld;
     const double b = at.before[k], a = at.after[k];
-    for (int byte = 0; byte < kBlock * static_cast<int>(sizeof(T)); byte += kLine) {
-      __builtin_prefetch(reinterpret_cast<const char*>(row) + byte + kPrefetchBytes);
-    }
+    prefetch_lines(row, 0, kLines<T> / 2);
     for (index_t i = 0; i < kBlock; ++i) {
       const double y = widen(row[i]);
       x[i] = mul_add(y, b, x[i]);
@@ -59,9 +69,10 @@ template <typename T>
 void dot_block(const Columns<T>& at) {
   double r[kBlock];
   for (index_t i = 0; i < kBlock; ++i) r[i] = widen(at.v[i]);
-  for (index_t k = 0; k <= at.j + 1; ++k) {
+  for (index_t k = at.j + 1; k >= 0; --k) {  // the last rows are the likeliest to be in cache
     const T* row = k <= at.j ? at.q + k * at.ld : at.v;
     double* chains = at.chains + k * kChains;
+    prefetch_lines(row, kLines<T> / 2, kLines<T>);
     double sum[kChains];
     for (int lane = 0; lane < kChains; ++lane) sum[lane] = chains[lane];
     for (index_t i = 0; i < kBlock; i += kChains) {

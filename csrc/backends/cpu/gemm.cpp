@@ -22,7 +22,7 @@ constexpr double kSerialWork = 1 << 20;
 
 // An operand is read where it is if at most so many rows or columns of the other one use it:
 // packing pays by being read again.
-constexpr index_t kReadForColumns = 256, kReadForRows = 64;
+constexpr index_t kReadForColumns = 256, kReadForRows = 512;
 
 /// Whether rows lie a multiple of pages apart: in the same few sets of a cache.
 template <typename T>
@@ -130,7 +130,8 @@ void gemm(const Context& ctx, T alpha, GemmOperand<T> a, GemmOperand<T> x, T bet
   const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
   const int threads = work < kSerialWork ? 1 : ctx.num_threads;
   const bool read_rows = n <= kReadForColumns && !shares_sets<T>(a);
-  const bool read_columns = m <= kReadForRows && n % kTileWidth<T> == 0 && x.col_stride == 1;
+  const bool read_columns =
+      m <= kReadForRows && n % kTileWidth<T> == 0 && x.col_stride == 1 && !shares_sets<T>(x);
   T* memory = align<T>(ctx.workspace.data());
   RowsPart<T> rows(memory);
   ColumnsPart<T> columns(memory + gemm_packed(m, kGemmRows) * smaller(k, kGemmDepth));

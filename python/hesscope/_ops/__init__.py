@@ -14,6 +14,7 @@ from hesscope._ops.factor_sum import factor_sum
 from hesscope._ops.gemm import gemm
 from hesscope._ops.gram import gram
 from hesscope._ops.hadamard import walsh_hadamard
+from hesscope._ops.huge_pages import empty_in_huge_pages
 from hesscope._ops.lanczos import LanczosState, lanczos_update
 from hesscope._ops.mlp import MlpObjective
 from hesscope._ops.norm_jet import norm_jet, norm_jet_backward
@@ -44,6 +45,7 @@ __all__ = [
     "csr_lanczos_update",
     "csr_matvec",
     "csr_matvec_workspace_bytes",
+    "empty_in_huge_pages",
     "extend_basis",
     "factor_sum",
     "gemm",

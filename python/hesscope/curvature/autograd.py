@@ -43,7 +43,7 @@ class AutogradHessian(PlannedHessian):
     gradient. Where a derivative does not exist (relu at 0) it is that of the selected branch. Products
     are computed in the precision of the model; those of bfloat16 parameters round the vectors to
     bfloat16. A NaN in a product is returned as it is. A custom function that is met for the first time
-    costs a gradient and four evaluations of its batch.
+    costs two gradients and four evaluations of its batch.
     """
 
     def __init__(self, objective: Objective, *, memory_budget: int | None = None) -> None:
@@ -90,6 +90,9 @@ class AutogradHessian(PlannedHessian):
         plan = self._current_plan()
         held = self.memory
         for number, (group, batches) in enumerate(plan.walk()):
+            if group.graph is not None and not group.graph.reaches_parameters():
+                held -= group.graph.size
+                group.graph = None
             graph = group.graph
             if graph is None:
                 graph = self._build(group, join(self.objective, batches))
@@ -102,9 +105,11 @@ class AutogradHessian(PlannedHessian):
             out.add_(vectors, alpha=self.objective.l2)
 
     def _build(self, group: Group, batch: Batch) -> Graph:
-        index = group.entries[0].index
-        graph = build_graph(self.objective, batch, index)
-        if not graph.custom <= self._trusted:
-            require_second_derivatives(self.objective, batch, index)
-            self._trusted |= graph.custom
-        return graph
+        graph = build_graph(self.objective, batch, group.entries[0].index)
+        if graph.custom <= self._trusted:
+            return graph
+        custom, index = graph.custom, graph.index
+        del graph  # its memory, and the check may cut it off from the parameters
+        require_second_derivatives(self.objective, batch, index)
+        self._trusted |= custom
+        return build_graph(self.objective, batch, index)

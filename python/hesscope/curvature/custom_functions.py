@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from hesscope.objective.data import Batch
 _ALLOWED = 0.2  # of the larger of the two: what is hidden is off by all of it
 _NOISES = 64
 _SHORTER = 0.25  # the second step
+
+_Values = list[tuple[float, float]]  # of every output: a sum, and the part of it that autograd follows
 
 
 def custom_nodes(roots: Sequence[Tensor | None]) -> list[Any]:
@@ -75,7 +77,7 @@ def require_second_derivatives(objective: Objective, batch: Batch, index: int) -
     unit = epsilon ** (1 / 3) * ((squares / objective.n) ** 0.5 or 1.0)
     signs = _ops.probes(1, objective.n, dtype=objective.dtype, device=objective.device)
     pieces = signs[0].split_with_sizes(objective.parameter_set.numels)
-    changes: list[list[_Change]] = []
+    changes: list[list[list[_Change]]] = []  # of every step, backward and output
     with Shadow(objective, torch.float32) as shadow, torch.enable_grad():
         converted = shadow.convert(batch)
         backwards, path = _backwards(objective, shadow, converted, index)
@@ -89,18 +91,22 @@ def require_second_derivatives(objective: Objective, batch: Batch, index: int) -
                     if [type(node) for node in nodes] != path:
                         return  # other operations there: no difference to speak of
                     ends.append([found.at(nodes[i]) for i, found in backwards.items()])
-            changes.append([_Change.between(a, b, 2 * step) for a, b in zip(*ends, strict=True)])
-    for found, long, short in zip(backwards.values(), *changes, strict=True):
-        noise = _NOISES * epsilon * found.size / (2 * _SHORTER * unit)
-        if _near(long.true, short.true, noise) and not long.agrees(noise) and not short.agrees(noise):
-            off = abs(long.true - long.followed) / max(abs(long.true), abs(long.followed))
-            msg = (
-                f"hessian: every operation of the model must have a second derivative, got {found.name}, "
-                "whose backward does not let autograd see what it depends on: its change is off by "
-                f"{off:.0%} from differences. Replace it by elementary operations, or pass "
-                "engine='finite_difference'"
-            )
-            raise RuntimeError(msg)
+            changes.append([_changes(a, b, 2 * step) for a, b in zip(*ends, strict=True)])
+    for found, *steps in zip(backwards.values(), *changes, strict=True):
+        for size, long, short in zip(found.sizes, *steps, strict=True):
+            noise = _NOISES * epsilon * size / (2 * _SHORTER * unit)
+            if _near(long.true, short.true, noise) and not long.agrees(noise) and not short.agrees(noise):
+                _refuse(found.name, long)
+
+
+def _refuse(name: str, change: _Change) -> NoReturn:
+    off = abs(change.true - change.followed) / max(abs(change.true), abs(change.followed))
+    msg = (
+        f"hessian: every operation of the model must have a second derivative, got {name}, whose backward "
+        f"does not let autograd see what it depends on: its change is off by {off:.0%} from differences. "
+        "Replace it by elementary operations, or pass engine='finite_difference'"
+    )
+    raise RuntimeError(msg)
 
 
 def _near(a: float, b: float, noise: float) -> bool:
@@ -109,17 +115,19 @@ def _near(a: float, b: float, noise: float) -> bool:
 
 @dataclass(frozen=True)
 class _Change:
-    """How fast a backward's outputs change along the step, and as far as autograd follows."""
+    """How fast a sum of an output changes along the step, and as far as autograd follows."""
 
     true: float
     followed: float
 
-    @classmethod
-    def between(cls, ahead: tuple[float, float], behind: tuple[float, float], distance: float) -> _Change:
-        return cls(*((a - b) / distance for a, b in zip(ahead, behind, strict=True)))
-
     def agrees(self, noise: float) -> bool:
         return _near(self.true, self.followed, noise)
+
+
+def _changes(ahead: _Values, behind: _Values, distance: float) -> list[_Change]:
+    return [
+        _Change((a - b) / distance, (c - d) / distance) for (a, c), (b, d) in zip(ahead, behind, strict=True)
+    ]
 
 
 def _backwards(
@@ -185,29 +193,38 @@ class _Backward:
         self._cotangents = cotangents
         context = _Context(node)
         outputs = self._call(context)
-        self.size = float(sum(float(x.detach().double().square().sum()) for x in outputs) ** 0.5)
-        total = self._weighted(outputs)
-        self._slopes: list[Tensor | None] = [None] * len(context.followed)
-        if total.requires_grad:
-            self._slopes = list(torch.autograd.grad(total, context.followed, allow_unused=True))
+        self.sizes = [float(x.detach().double().norm()) for x in outputs]
+        self._slopes: list[Sequence[Tensor | None]] = [
+            torch.autograd.grad(total, context.followed, retain_graph=True, allow_unused=True)
+            if total.requires_grad
+            else [None] * len(context.followed)
+            for total in _weighted(outputs)
+        ]
 
-    def at(self, node: Any) -> tuple[float, float]:
-        """Return a weighted sum of the outputs at another node, and its part that autograd follows."""
+    def at(self, node: Any) -> _Values:
+        """Return for every output a weighted sum at another node, and its part that autograd follows."""
         context = _Context(node)
-        followed = 0.0
-        for slope, value in zip(self._slopes, context.followed, strict=True):
-            if slope is not None:
-                followed += float((slope.double() * value.detach().double()).sum())
-        return float(self._weighted(self._call(context)).detach()), followed
+        totals = [float(total.detach()) for total in _weighted(self._call(context))]
+        followed = [
+            sum(
+                float((slope.double() * value.detach().double()).sum())
+                for slope, value in zip(slopes, context.followed, strict=True)
+                if slope is not None
+            )
+            for slopes in self._slopes
+        ]
+        return list(zip(totals, followed, strict=True))
 
     def _call(self, context: _Context) -> list[Tensor]:
         outputs = self._backward(context, *self._cotangents)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return [x for x in outputs if isinstance(x, Tensor)]
+        return [x for x in outputs if isinstance(x, Tensor) and x.numel() > 0]
 
-    def _weighted(self, outputs: Sequence[Tensor]) -> Tensor:
-        total = torch.zeros((), dtype=torch.float64, device=self._cotangents[0].device)
-        for number, output in enumerate(x for x in outputs if x.numel() > 0):
-            signs = _ops.probes(1, output.numel(), seed=number, dtype=torch.float64, device=output.device)
-            total = total + (signs[0] * output.double().reshape(-1)).sum()
-        return total
+
+def _weighted(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return sums of the entries of tensors with random signs."""
+    sums = []
+    for x in outputs:
+        signs = _ops.probes(1, x.numel(), dtype=torch.float64, device=x.device)
+        sums.append((signs[0] * x.double().reshape(-1)).sum())
+    return sums

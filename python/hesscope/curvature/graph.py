@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.autograd.graph import get_gradient_edge
 
 from hesscope.curvature.custom_functions import is_custom
 from hesscope.objective import Objective
@@ -35,6 +36,8 @@ class Graph:
         True if products run parts of the model again (activation checkpointing).
     custom
         The kinds of nodes of custom functions.
+    ends
+        Where the graph ends, for one parameter of each dtype.
     """
 
     objective: Objective
@@ -43,6 +46,15 @@ class Graph:
     size: int
     replays: bool
     custom: frozenset[type]
+    ends: tuple[object, ...]
+
+    def reaches_parameters(self) -> bool:
+        """Tell whether the graph still ends at the parameters.
+
+        It does not after a parameter has had data of another precision for a while, as another engine may
+        give it: torch then makes a new end, and derivatives of the old graph are zero without a word.
+        """
+        return self.ends == _ends(self.objective)
 
     def add_products(
         self, vectors: Tensor, out: Tensor, *, scale: float, overwrite: bool, retain: bool
@@ -124,7 +136,21 @@ def build_graph(objective: Objective, batch: Batch, index: int) -> Graph:
     refuse_constant(gradients, index)
     kept = [g if g is not None and g.requires_grad else None for g in gradients]
     size, replays, custom = inspect_graph([loss, *(g for g in kept if g is not None)], objective)
-    return Graph(objective=objective, index=index, gradients=kept, size=size, replays=replays, custom=custom)
+    return Graph(
+        objective=objective,
+        index=index,
+        gradients=kept,
+        size=size,
+        replays=replays,
+        custom=custom,
+        ends=_ends(objective),
+    )
+
+
+def _ends(objective: Objective) -> tuple[object, ...]:
+    of_each_dtype = {p.dtype: p for p in objective.parameter_set.tensors}
+    with torch.inference_mode(False):
+        return tuple(get_gradient_edge(p).node for p in of_each_dtype.values())
 
 
 def explain_missing_derivative(error: RuntimeError, matrix: str = "hessian") -> None:

@@ -107,7 +107,8 @@ def eigenpairs(
 
     Notes
     -----
-    ``max(2k + 10, k + 20)`` vectors of length n and a few more. A step reads the basis twice.
+    ``max(2k + 10, k + 20)`` vectors of length n and a few more. A step reads the basis once, with blocks or
+    a basis in bfloat16 twice.
     Where n is not larger than that, the basis grows to the whole space and the answer is that of a dense
     solver. Converged pairs stay in the basis and go on improving ("soft locking"): locking them out would
     save the projection on few vectors and freeze their errors into all that follow.

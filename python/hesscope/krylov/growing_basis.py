@@ -149,17 +149,24 @@ class GrowingBasis:
         if not bool(measured.isfinite().all()):
             raise NonFiniteError
         along = self.along if len(self.along) else torch.zeros(j, dtype=torch.float64)
-        step = delayed_step(
-            self.store,
-            j,
-            v,
-            product,
-            measured=measured,
-            scale=torch.tensor([self.scale], dtype=torch.float64, device=device),
-            along=along[None].to(device),
-            image=(t[:j, :j] @ along)[None].to(device),
-            known=self.coupling.to(device),
-        )
+        # A storage that fails halfway leaves the row half written: a run is then continued from it as it was.
+        kept = None if isinstance(self.store, MemoryRows) else v.clone()
+        try:
+            step = delayed_step(
+                self.store,
+                j,
+                v,
+                product,
+                measured=measured,
+                scale=torch.tensor([self.scale], dtype=torch.float64, device=device),
+                along=along[None].to(device),
+                image=(t[:j, :j] @ along)[None].to(device),
+                known=self.coupling.to(device),
+            )
+        except OSError:
+            if kept is not None:
+                v.copy_(kept)
+            raise
         found, norm = step.found[0].cpu(), float(step.norm)
         if self.neglected == 0.0:
             self._see(found[:j])

@@ -64,7 +64,8 @@ class MemoryRows:
     ) -> None:
         self.capacity, self.dtype, self.exact = capacity, dtype, storage == dtype
         stride = basis_stride(n, storage.itemsize)
-        self.tensor = torch.empty(k, capacity, stride, dtype=storage, device=device)[..., :n]
+        rows = _ops.empty_in_huge_pages(k, capacity, stride, dtype=storage, device=device)
+        self.tensor = rows[..., :n]
 
     def put(self, start: int, rows: Tensor, *, scale: Tensor | None = None) -> None:
         """Store rows."""

@@ -203,6 +203,10 @@ class SymmetricOperator(ABC):
         """Return what a results file says about the operator: JSON-able, no tensors."""
         return {"operator": type(self).__name__, "n": self.shape[0], "dtype": str(self.dtype)}
 
+    def __repr__(self) -> str:
+        words = self.description()
+        return f"<{words['operator']}, {self.shape[0]} x {self.shape[1]}, {words['dtype']}, {self.device}>"
+
     def to_scipy(self) -> LinearOperator:
         """Return a ``scipy.sparse.linalg.LinearOperator`` on NumPy arrays of the same dtype.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hesscope import _ops
+from hesscope import _checks, _ops
 from hesscope.operators.base import SymmetricOperator
 
 if TYPE_CHECKING:
@@ -50,11 +50,12 @@ def from_function(
     ValueError
         If f is not symmetric, returns NaN or inf, a wrong shape or device, or modifies its argument.
     TypeError
-        If f is not callable, or returns something else than a tensor of ``dtype``.
+        If f is not callable, n is no integer, or f returns something else than a tensor of ``dtype``.
     """
     if not callable(f):
         msg = f"from_function: f must be callable, got {type(f).__name__}"
         raise TypeError(msg)
+    n = _checks.integer("from_function", "n", n, least=1)
     operator = _Function(f, n, dtype=dtype, device=device, batched=batched)
     if check_symmetric:
         _check_symmetric(operator)

@@ -41,7 +41,8 @@ def from_matrix(
     -------
     SymmetricOperator
         With ``bitwise_rows``. A dense matrix is read in float64 precision at ``n^2`` elements a product; a
-        sparse one is read once for all K vectors.
+        sparse one is read once for 8 vectors, in Lanczos runs on the CPU together with the recurrence, which
+        then keeps a second copy of its vectors.
 
     Raises
     ------

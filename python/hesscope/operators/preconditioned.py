@@ -105,9 +105,12 @@ class Preconditioned(SymmetricOperator):
 
         Raises
         ------
-        ValueError
-            If the last dimension is not n.
+        TypeError, ValueError
+            If they are no tensor, or the last dimension is not n.
         """
+        if not isinstance(vectors, Tensor):
+            msg = f"to_parameters: vectors must be a tensor, got {type(vectors).__name__}"
+            raise TypeError(msg)
         if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.shape[0]:
             n = self.shape[0]
             msg = f"to_parameters: vectors must have shape [{n}] or [k, {n}], got {list(vectors.shape)}"

@@ -68,6 +68,9 @@ def read(path: str | os.PathLike[str]) -> tuple[Description, dict[str, Tensor]]:
     """Read and verify a results file; raise as :func:`load` does."""
     from safetensors import SafetensorError, safe_open
 
+    if not isinstance(path, (str, os.PathLike)):
+        msg = f"load: path must be a str or a PathLike, got {type(path).__name__}"
+        raise TypeError(msg)
     source = Path(path)
     if not source.is_file():
         msg = f"load: path must be an existing file, got {source}"
@@ -105,6 +108,8 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Raises
     ------
+    TypeError
+        If ``path`` is no path.
     FileNotFoundError
         If there is no such file.
     ValueError

@@ -103,7 +103,18 @@ class EigenvalueGradient:
         ----------
         step
             ``[n]``: the change of the parameters.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no tensor of this shape.
         """
+        if not isinstance(step, Tensor):
+            msg = f"predict: step must be a tensor, got {type(step).__name__}"
+            raise TypeError(msg)
+        if step.shape != self.value.shape:
+            msg = f"predict: step must have shape {list(self.value.shape)}, got {list(step.shape)}"
+            raise ValueError(msg)
         return self.eigenvalue + float(self.value.double() @ step.double())
 
     def save(self, path: str | os.PathLike[str]) -> None:

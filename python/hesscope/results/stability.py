@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hesscope import _checks
 from hesscope.results.estimate import Estimate, Status
 from hesscope.results.files import Description, register, write
 
@@ -128,18 +129,19 @@ class CurvatureStability:
 
         Raises
         ------
-        ValueError
-            If it is not positive and finite.
+        TypeError, ValueError
+            If it is not a number, positive and finite.
         """
-        if not 0 < learning_rate < math.inf:
-            msg = f"steps_to_edge: learning_rate must be positive and finite, got {learning_rate}"
+        step = _checks.real("steps_to_edge", "learning_rate", learning_rate)
+        if not 0 < step < math.inf:
+            msg = f"steps_to_edge: learning_rate must be positive and finite, got {step}"
             raise ValueError(msg)
-        missing = 2 / learning_rate - self.sharpness.value
+        missing = 2 / step - self.sharpness.value
         if missing <= 0:
             return 0.0
         if not _determined(self.alpha):
             return math.nan
-        return missing / (learning_rate * self.alpha.value) if self.alpha.value > 0 else math.inf
+        return missing / (step * self.alpha.value) if self.alpha.value > 0 else math.inf
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a results file, beside ``path`` and then renamed; read it with ``hesscope.load``.

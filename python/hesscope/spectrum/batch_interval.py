@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -83,6 +83,9 @@ def batch_interval(
     8.0
     """
     resample = _checks.choice(_WHERE, "resample", resample, ("delete", "group"))
+    if not callable(statistic):
+        msg = f"{_WHERE}: statistic must be callable, got {type(statistic).__name__}"
+        raise TypeError(msg)
     groups, shares = _groups(operators, weights)
     part = _checks.real(_WHERE, "fraction", fraction)
     if not 0 <= part < 1:
@@ -146,6 +149,12 @@ def _left_out(alone: Tensor, whole: Tensor, shares: Tensor) -> Tensor:
 def _groups(
     operators: Sequence[SymmetricOperator], weights: Sequence[float] | None
 ) -> tuple[list[SymmetricOperator], Tensor]:
+    if isinstance(operators, SymmetricOperator) or not isinstance(operators, Iterable):
+        msg = f"{_WHERE}: operators must be a sequence of SymmetricOperators, got {type(operators).__name__}"
+        raise TypeError(msg)
+    if weights is not None and not isinstance(weights, Iterable):
+        msg = f"{_WHERE}: weights must be a sequence of numbers, got {type(weights).__name__}"
+        raise TypeError(msg)
     groups = list(operators)
     wrong = [type(x).__name__ for x in groups if not isinstance(x, SymmetricOperator)]
     if wrong:

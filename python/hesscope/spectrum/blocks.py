@@ -181,9 +181,18 @@ def _stopped(done: Mapping[str, SpectralDensity]) -> Status | None:
 
 
 def _blocks(operator: SymmetricOperator, groups: Objective | Mapping[str, Indices]) -> dict[str, Coordinates]:
+    if isinstance(groups, Objective):
+        check_size(_WHERE, "groups", groups, operator.shape[0], "the operator")
     named = groups.slices if isinstance(groups, Objective) else groups
     if not isinstance(named, Mapping) or not named:
         got = "an empty one" if isinstance(named, Mapping) else type(named).__name__
         msg = f"{_WHERE}: groups must be an Objective or indices by name, got {got}"
         raise TypeError(msg)
     return {name: coordinates(_WHERE, f"groups[{name!r}]", part, operator) for name, part in named.items()}
+
+
+def check_size(where: str, name: str, objective: Objective, n: int, of: str) -> None:
+    """Raise ValueError if the objective, whose parameters name parts of vectors, has another n."""
+    if objective.n != n:
+        msg = f"{where}: {name} must be the objective of {of}, with n = {n}, got n = {objective.n}"
+        raise ValueError(msg)

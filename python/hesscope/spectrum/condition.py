@@ -44,16 +44,17 @@ def condition_number(
     -------
     Estimate
         Of a definite operator the ratio of the two ends; each is known to its residual, which gives the
-        interval, given that no eigenvalue lies beyond the ends found (a density instead uses its
-        ``bounds``). The upper end is ``inf``, with the reason in ``method``, where the end nearer to zero
-        is not known to be away from it; the value is ``inf`` too if it is zero to rounding. Of an indefinite
-        operator the eigenvalue nearest to zero is in the interior, where Krylov methods resolve nothing: the
-        value is then a lower bound, from a Ritz value and its residual, and the upper end ``inf``.
+        interval, given that no eigenvalue lies beyond the ends found (a density instead uses its ``bounds``;
+        a search that was stopped has none). The upper end is ``inf``, with the reason in ``method``, where
+        the end nearer to zero is not known to be away from it; the value is ``inf`` too if it is zero to
+        rounding. Of an indefinite operator the eigenvalue nearest to zero is in the interior, where Krylov
+        methods resolve nothing: the value is then a lower bound, from a Ritz value and its residual, and the
+        upper end ``inf``.
 
     Raises
     ------
     TypeError, ValueError, MemoryError, RunFailed
-        As :func:`hesscope.eigenpairs`.
+        As :func:`hesscope.eigenpairs`; ValueError for eigenpairs of one end only.
 
     Notes
     -----
@@ -91,10 +92,16 @@ def _of_pairs(eig: Eigenpairs, shift: float) -> Estimate:
     if eig.which != "both_ends" and len(eig) < n:
         msg = f"{_WHERE}: eigenpairs must be of both ends (which='both_ends'), got which={eig.which!r}"
         raise ValueError(msg)
+    unfinished = eig.status not in (Status.CONVERGED, Status.NOISE_FLOOR)
+    if len(eig) < min(2, n) and not unfinished:
+        msg = f"{_WHERE}: eigenpairs must hold one of each end, k=2 or more, got {len(eig)}"
+        raise ValueError(msg)
     nodes, residuals = eig.values + shift, eig.residuals
     rounding = 8 * torch.finfo(eig.vectors.dtype).eps * eig.norm
     low, high = int(nodes.argmin()), int(nodes.argmax())
     ends = (float(nodes[low] - residuals[low]), float(nodes[high] + residuals[high]))
+    if unfinished:  # eigenvalues may lie anywhere beyond
+        ends = (-math.inf, math.inf)
     return _judge(nodes, residuals, ends, rounding, eig.products, eig.status, "ends to their residuals")
 
 
@@ -119,7 +126,7 @@ def _judge(
     # Some eigenvalue is at most that far from zero.
     smallest = float((nodes.abs() + residuals).min()) + rounding
     # Ritz values lie within the spectrum, so that the largest modulus is at least that of each.
-    lower = max(1.0, (largest - rounding) / smallest)
+    lower = max(1.0, (largest - rounding) / smallest) if smallest > 0 else 1.0  # zero itself
     if nearest <= 4 * rounding:
         why = f"singular to rounding: a Ritz value is {nearest:.2g} from zero, rounding is {rounding:.2g}"
         return Estimate(math.inf, math.inf, (lower, math.inf), products, why, status)
@@ -130,7 +137,10 @@ def _judge(
     outer = max(abs(ends[0]), abs(ends[1])) + rounding
     inner = (ends[0] if float(nodes.min()) > 0 else -ends[1]) - rounding
     if inner <= 0:
-        why = f"{how}; upper end unknown: the spectrum may reach zero or {-inner:.3g} beyond"
+        reach = f"the spectrum may reach zero or {-inner:.3g} beyond"
+        if math.isinf(inner):
+            reach = "the search was stopped, or took too few steps"
+        why = f"{how}; upper end unknown: {reach}"
         return Estimate(value, math.inf, (min(lower, value), math.inf), products, why, status)
     upper = outer / inner
     interval = (min(lower, value), max(upper, value))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
 from hesscope import _checks
+from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs, Estimate
 from hesscope.spectrum import bands, quadrature, sampler, sums
+from hesscope.spectrum.probing import check_residual
 from hesscope.spectrum.result import SpectralDensity
 from hesscope.spectrum.sampler import Source
 from hesscope.spectrum.sampling import count_interval
@@ -37,7 +40,8 @@ def count(
         The interval; may be infinite.
     eigenpairs
         Of the operator: pairs that lie in the interval by more than their residual are counted exactly,
-        and taken out of the samples.
+        and taken out of the samples. One product checks that they are the operator's; a density has none
+        to spend on that.
     num_probes, num_steps, seed, progress
         As :func:`hesscope.spectral_sum`.
 
@@ -50,7 +54,8 @@ def count(
     Raises
     ------
     TypeError, ValueError, MemoryError, RunFailed
-        As :func:`hesscope.spectral_sum`; ValueError if ``a > b``.
+        As :func:`hesscope.spectral_sum`; ValueError if ``a > b``, or the eigenpairs are those of
+        another operator.
     """
     low, high = _checks.real(_WHERE, "a", a), _checks.real(_WHERE, "b", b)
     if low > high:
@@ -67,8 +72,13 @@ def count(
         progress=progress,
     )
     pairs = sampler.pairs_of(_WHERE, operator, eigenpairs)
-    rho = sampler.sample(operator, options)
-    return rho.count(low, high) if pairs is None else _without(rho, pairs, low, high)
+    if pairs is None:
+        return sampler.sample(operator, options).count(low, high)
+    checks = int(isinstance(operator, SymmetricOperator))
+    if isinstance(operator, SymmetricOperator):
+        check_residual(_WHERE, pairs, operator)
+    counted = _without(sampler.sample(operator, options), pairs, low, high)
+    return replace(counted, products=counted.products + checks)
 
 
 def _without(rho: SpectralDensity, pairs: Eigenpairs, a: float, b: float) -> Estimate:

@@ -18,7 +18,7 @@ from hesscope import _ops
 from hesscope.krylov.recurrence import Recurrence, squared_norms
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs
-from hesscope.spectrum.probing import check_eigenpairs, dots, project
+from hesscope.spectrum.probing import check_eigenpairs, check_residual, dots, project
 from hesscope.spectrum.quadrature import Quadrature
 
 
@@ -186,8 +186,8 @@ def deflated(
     Raises
     ------
     TypeError, ValueError
-        If they are no eigenpairs, do not fit, none has converged, they are as many as n, or they are others
-        than before.
+        If they are no eigenpairs, do not fit, none has converged, they are as many as n, they are another
+        operator's (one product tells), or others than before.
     """
     pairs: Eigenpairs = check_eigenpairs(where, eigenpairs, operator)
     keep, n = pairs.converged, operator.shape[0]
@@ -206,6 +206,8 @@ def deflated(
             f"{_few(values)}"
         )
         raise ValueError(msg)
+    if known is None:  # a run that is continued compares its first product anyway
+        check_residual(where, pairs, operator)
     shift = None if known is None else known.shift
     return DeflatedOperator(operator, vectors, values, residuals, shift=shift)
 

@@ -42,6 +42,10 @@ def moment(rho: SpectralDensity, p: int) -> Estimate:
     def power_of(nodes: Tensor) -> Tensor:
         return nodes**power
 
+    if not bool(power_of(rho.nodes).isfinite().all()):
+        largest = float(rho.nodes.abs().max())
+        msg = f"moment: p must be small enough for float64 to hold {largest:.3g}^p, got {power}"
+        raise ValueError(msg)
     exact = power <= 2 * rho.num_steps - 1
     truncation = 0.0 if exact else _truncation(rho, lambda q: _sums(q, power_of).mean())
     method = f"{_given(rho)}Gauss quadrature, skewed t-interval across probes" + (
@@ -167,8 +171,10 @@ def _estimate(
     rho: SpectralDensity, values: Tensor, *, truncation: float, skew: float, method: str
 ) -> Estimate:
     """Mean of one value per probe ``[K]``; sampling and truncation errors added."""
-    value, count = float(values.mean()), values.shape[0]
-    below, above = _reaches(rho, skew, float(values.std(dim=0)) / math.sqrt(count) if count > 1 else math.inf)
+    value = float(values.mean())
+    largest = max(float(values.abs().max()), math.ulp(0.0))  # whose square float64 may not hold
+    spread = largest * float((values / largest).std()) if values.shape[0] > 1 else math.inf
+    below, above = _reaches(rho, skew, spread / math.sqrt(values.shape[0]))
     interval = (value - below - truncation, value + above + truncation)
     return _make(rho, value, interval, (below + above) / 2, truncation, method)
 

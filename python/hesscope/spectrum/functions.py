@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -178,7 +180,10 @@ def trace_inverse(
     Returns
     -------
     Estimate
-        As :func:`hesscope.spectral_sum`.
+        As :func:`hesscope.spectral_sum`. Where the density's ``bounds`` do not keep the spectrum away from
+        zero, one eigenvalue there could be any part of the sum: the interval is then open on that side,
+        ``error`` is ``inf`` and ``method`` says so. More steps, a shift, or bounds that are known
+        (``spectral_density(H, bounds=...)``) close it.
 
     Raises
     ------
@@ -207,11 +212,24 @@ def trace_inverse(
             what = "indefinite" if low < -zero and high > zero else "singular to rounding"
             msg = (
                 f"{where}: H + shift I must be definite, but is {what}: its Ritz values span ({low:.6g}, "
-                f"{high:.6g}). Pass a shift above {shift - low:.6g}"
+                f"{high:.6g}). Pass a shift above {moved - low + zero:.6g}"
             )
             raise ValueError(msg)
         reciprocal = sums.checked(where, torch.reciprocal, rho, moved)
-        return sums.estimate(rho, [reciprocal], known=known, level=level)
+        errors = sums.estimate(rho, [reciprocal], known=known, level=level)
+        if _reach(rho, moved) > 0:
+            return errors
+        return replace(errors, **{"above" if low > 0 else "below": math.inf})
 
     rho, errors = sampler.run(operator, options, pairs, evaluate)
-    return sampler.additive(rho, errors, pairs, of="tr (H + shift I)^-1")
+    of, reach = "tr (H + shift I)^-1", _reach(rho, moved)
+    if reach <= 0:
+        end = "upper" if errors.value > 0 else "lower"
+        of += f" ({end} end unknown: the spectrum may reach zero or {-reach:.3g} beyond, as far as bounds go)"
+    return sampler.additive(rho, errors, pairs, of=of)
+
+
+def _reach(rho: SpectralDensity, shift: float) -> float:
+    """Return how far the bounds of a definite operator stay away from zero; negative if they do not."""
+    low, high = rho.bounds.lower + shift, rho.bounds.upper + shift
+    return max(low, -high) - sampler.ROUNDINGS * rho.rounding

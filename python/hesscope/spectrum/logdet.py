@@ -101,10 +101,12 @@ def _check_definite(rho: SpectralDensity, shift: float, *, absolute: bool) -> No
     """Refuse eigenvalues that have no logarithm, or only one made of rounding."""
     moved = rho.nodes + shift
     lowest, nearest = float(moved.min()), float(moved.abs().min())
-    advice = f"Pass a shift above {max(shift - lowest, shift - rho.bounds.lower):.6g}"
+    zero = ROUNDINGS * rho.rounding
+    least = shift - lowest + zero
+    advice = f"Pass a shift above {max(least, shift - rho.bounds.lower):.6g}"
     if not math.isfinite(rho.bounds.lower):
-        advice = f"Pass a shift above {shift - lowest:.6g}, or take more num_steps to see how far above"
-    if nearest <= ROUNDINGS * rho.rounding:
+        advice = f"Pass a shift above {least:.6g}, or take more num_steps to see how far above"
+    if nearest <= zero:
         msg = (
             f"{_WHERE}: H + shift I must not be singular, but has the Ritz value {nearest:.3g}, zero to "
             f"rounding ({rho.rounding:.2g}). {advice}"

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hesscope.objective import Objective
 from hesscope.results import Eigenpairs
+from hesscope.spectrum.blocks import check_size
 
 
 def participation(eig: Eigenpairs, parts: Objective | Mapping[str, slice]) -> dict[str, Tensor]:
@@ -28,12 +29,13 @@ def participation(eig: Eigenpairs, parts: Objective | Mapping[str, slice]) -> di
     Raises
     ------
     ValueError
-        If a range does not lie within the vector or has a step.
+        If a range does not lie within the vector or has a step, or the objective has another n.
     TypeError
         If ``parts`` is something else.
     """
     n = eig.vectors.shape[1]
     if isinstance(parts, Objective):
+        check_size("participation", "parts", parts, n, "the eigenvectors")
         parts = dict(zip(parts.parameter_set.names, parts.parameter_set.slices, strict=True))
     if not isinstance(parts, Mapping) or not all(isinstance(part, slice) for part in parts.values()):
         msg = f"participation: parts must be an Objective or slices by name, got {type(parts).__name__}"

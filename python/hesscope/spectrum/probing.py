@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator
 
 import torch
@@ -16,6 +17,7 @@ from hesscope.results import Eigenpairs, Status
 from hesscope.spectrum.balanced import PLAIN, Signs
 
 BATCH = 8  # probes multiplied together: the memory of an estimator that keeps no vectors
+_PRODUCT_NOISE = 256  # eps of |H| by which products of two engines, or two runs, may differ
 
 
 class NonFiniteError(ValueError):
@@ -145,7 +147,8 @@ def project(basis: Tensor, vectors: Tensor) -> Tensor:
 def check_eigenpairs(where: str, eigenpairs: object, operator: SymmetricOperator) -> Eigenpairs:
     """Return the eigenpairs if they fit the operator; raise TypeError or ValueError if not."""
     if not isinstance(eigenpairs, Eigenpairs):
-        msg = f"{where}: eigenpairs must be an Eigenpairs, as hesscope.eigenpairs returns, got {eigenpairs!r}"
+        got = type(eigenpairs).__name__
+        msg = f"{where}: eigenpairs must be an Eigenpairs, as hesscope.eigenpairs returns, got {got}"
         raise TypeError(msg)
     vectors = eigenpairs.vectors
     same = vectors.dtype == operator.dtype and vectors.device == operator.device
@@ -156,3 +159,25 @@ def check_eigenpairs(where: str, eigenpairs: object, operator: SymmetricOperator
         )
         raise ValueError(msg)
     return eigenpairs
+
+
+def check_residual(where: str, pairs: Eigenpairs, operator: SymmetricOperator) -> None:
+    """Raise ValueError if the pairs are another operator's; one product, with a random combination of them.
+
+    Those that have not converged are left out where others have: their residuals would allow anything.
+    """
+    keep = pairs.converged if bool(pairs.converged.any()) else torch.ones_like(pairs.converged)
+    signs = _ops.probes(1, len(pairs), kind="rademacher", dtype=torch.float64)[0] * keep
+    coefficients = torch.stack([signs, signs * pairs.values]).to(pairs.vectors)
+    combined, expected = coefficients @ pairs.vectors
+    product = operator.rows(combined[None]).detach()
+    found = float(squared_norms((product - expected).contiguous()).sqrt())
+    noise = _PRODUCT_NOISE * torch.finfo(pairs.vectors.dtype).eps
+    allowed = float(pairs.residuals[keep].sum())
+    allowed += math.sqrt(int(keep.sum())) * (pairs.tol + noise) * pairs.norm
+    if math.isfinite(found) and found > allowed:  # products that are not finite are for the run to report
+        msg = (
+            f"{where}: eigenpairs must be those of this operator, with a residual of at most {allowed:.2g} "
+            f"together, got {found:.2g}: of another operator, or of other weights or data"
+        )
+        raise ValueError(msg)

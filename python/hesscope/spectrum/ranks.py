@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -44,7 +45,7 @@ def effective_rank(
     -------
     Estimate
         The interval is that of the logarithm, a jackknife t-interval, longer on the side on which what the
-        probes see is skewed; with truncation and rounding.
+        probes see is skewed; with truncation and rounding. It and the value are kept within ``[1, n]``.
 
     Raises
     ------
@@ -96,4 +97,7 @@ def effective_rank(
         return replace(errors, scale=1.0)
 
     rho, errors = sampler.run(operator, options, pairs, evaluate)
-    return sampler.multiplicative(rho, errors, pairs, of=f"effective rank ({kind}), jackknife of its log")
+    rank = sampler.multiplicative(rho, errors, pairs, of=f"effective rank ({kind}), jackknife of its log")
+    value, low, high = (min(max(x, 1.0), float(rho.n)) for x in (rank.value, *rank.interval))
+    error = (high - low) / 2 if math.isfinite(rank.error) else math.inf
+    return replace(rank, value=value, interval=(low, high), error=error)

@@ -69,6 +69,9 @@ def resume(
     ``state=True``); without it, or with reorthogonalisation, all steps are replayed, and a UserWarning says
     how many products that repeats before they begin.
     """
+    if not isinstance(density, SpectralDensity):
+        msg = f"{_WHERE}: density must be a SpectralDensity, got {type(density).__name__}"
+        raise TypeError(msg)
     if not isinstance(operator, SymmetricOperator):
         msg = f"{_WHERE}: operator must be a SymmetricOperator, got {type(operator).__name__}"
         raise TypeError(msg)

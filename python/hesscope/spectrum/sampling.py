@@ -37,8 +37,11 @@ def jackknife_error(statistic: Callable[[Tensor], Tensor], values: Tensor) -> fl
         return math.inf
     total = values.sum(dim=0)
     left_out = torch.stack([statistic((total - value) / (count - 1)) for value in values])
-    spread = (left_out - left_out.mean()).square().sum() * (count - 1) / count
-    return math.sqrt(float(spread))
+    away = left_out - left_out.mean()
+    largest = float(away.abs().max())  # whose square float64 may not hold
+    if largest == 0:
+        return 0.0
+    return largest * math.sqrt(float((away / largest).square().sum()) * (count - 1) / count)
 
 
 def count_interval(lower: Tensor, upper: Tensor, n: int, level: float = CONFIDENCE) -> tuple[float, float]:

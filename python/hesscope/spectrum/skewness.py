@@ -29,7 +29,7 @@ def skewness(squares: float, cubes: float) -> float:
     Estimated sums may give more than ``MOST``, where samples happen to see little of an outlier: then the
     truth lies far above them, and the excess is of use.
     """
-    return MOST * cubes / math.pow(squares, 1.5) if squares > 0 else 0.0
+    return MOST * (cubes / squares) / math.sqrt(squares) if squares > 0 else 0.0
 
 
 def reaches(count: int, skew: float, level: float) -> tuple[float, float]:

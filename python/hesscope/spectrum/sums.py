@@ -118,8 +118,20 @@ def known_pairs(rho: SpectralDensity, pairs: Eigenpairs) -> Known:
 
 
 def checked(where: str, f: Function, rho: SpectralDensity, shift: float) -> Function:
-    """Return ``x -> f(x + shift)`` in float64, which refuses shapes of its own and what is not finite."""
-    return elementwise.checked(where, f, shift=shift, rounding=rho.rounding)
+    """Return ``x -> f(x + shift)`` in float64, which refuses shapes of its own and sums that overflow."""
+    finite = elementwise.checked(where, f, shift=shift, rounding=rho.rounding)
+
+    def function(nodes: Tensor) -> Tensor:
+        values = finite(nodes)
+        largest = float(values.abs().max())
+        if not math.isfinite(rho.n * largest):
+            msg = (
+                f"{where}: f must be small enough for float64 to hold n f, got {largest:.3g} with n = {rho.n}"
+            )
+            raise ValueError(msg)
+        return values
+
+    return function
 
 
 def first(means: Tensor) -> Tensor:
@@ -198,11 +210,17 @@ def skew_of_statistic(
 def skew_of(rho: SpectralDensity, f: Function, known: Known | None = None) -> float:
     """Skewness of what one probe sees of ``tr f(H)``, eigenvalues that are known left out."""
     weights, values = rho.sampled.weights, f(rho.sampled.nodes)
+    at_known = torch.empty(0, dtype=torch.float64) if known is None else f(known.values)
+    # A skewness has no scale; cubes of what float64 holds do.
+    largest = float(torch.cat([values.flatten(), at_known]).abs().max())
+    if largest == 0:
+        return 0.0
+    values = values / largest
     centre = (weights * values).sum(dim=1).mean()
     away = values - centre
     squares, cubes = (float(rho.num_sampled * (weights * away**p).sum(dim=1).mean()) for p in (2, 3))
     if known is not None:  # what is taken out of every sample varies no more
-        away = f(known.values) - centre
+        away = at_known / largest - centre
         squares, cubes = (s - float((known.squares @ away**p).mean()) for s, p in ((squares, 2), (cubes, 3)))
     return skewness(squares, cubes)
 

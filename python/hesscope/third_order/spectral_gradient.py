@@ -55,11 +55,12 @@ def logdet_gradient(
     def inverse(x: Tensor) -> Tensor:
         lowest = float(x.min()) + moved
         rounding = 4 * torch.finfo(third.objective.dtype).eps * float(x.abs().max())
-        if lowest <= ROUNDINGS * rounding:
-            what = "zero to rounding" if lowest >= -ROUNDINGS * rounding else "negative"
+        zero = ROUNDINGS * rounding
+        if lowest <= zero:
+            what = "zero to rounding" if lowest >= -zero else "negative"
             msg = (
                 f"{where}: H + shift I must be positive definite, but has the Ritz value {lowest:.6g}, "
-                f"{what}. Pass a shift above {moved - lowest:.6g}"
+                f"{what}. Pass a shift above {moved - lowest + zero:.6g}"
             )
             raise ValueError(msg)
         return 1 / (x + moved)

@@ -214,16 +214,17 @@ def _peak(live: Partition) -> int:
     now = peak = 0
     for index, item in live.moving.items():
         view = not (item.rule.reads or item.rule.reads_output) and len(item.sources) == 1
-        sizes[index] = 0 if view or item.adds else _bytes(item.instruction.value)
+        sizes[index] = 0 if view or item.adds else coefficient_bytes(item.instruction.value)
         now += sizes[index]
         peak = max(peak, now)
         now -= sum(sizes.get(source, 0) for source in ends.get(index, []))
     return peak
 
 
-def _bytes(value: Any) -> int:
+def coefficient_bytes(value: Any) -> int:
+    """Return the bytes of one coefficient of a result, or of all entries of a tuple."""
     if isinstance(value, tuple):
-        return sum(map(_bytes, value))
+        return sum(map(coefficient_bytes, value))
     if not isinstance(value, Shape):
         return 0
     return int(torch.Size(value.shape).numel() * value.dtype.itemsize)

@@ -62,7 +62,7 @@ def _convolution_backward(call: Call) -> Step:
     wanted = [bool(m) and i in call.used for i, m in enumerate(mask)]
     carries = [i in call.carries for i in range(3)]
     saved = (
-        g if carries[1] or carries[2] else None,
+        g if (carries[1] and wanted[1]) or (carries[2] and wanted[0]) else None,
         x if carries[0] and wanted[1] else None,
         w if carries[0] and wanted[0] else None,
     )

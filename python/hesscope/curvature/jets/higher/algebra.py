@@ -118,7 +118,7 @@ def _added(algebra: Algebra, index: int, parts: Iterable[tuple[Tensor, Tensor, f
                 total *= count
         else:
             total.addcmul_(a, b, value=count)
-    if total is not None and algebra.sums(index):
+    if total is not None and algebra.sums(index) and len(total) > 1:
         total = total.sum(0, keepdim=True)
     return total
 

@@ -81,7 +81,8 @@ def _gathered(total: Tensor | None, rows: list[Tensor], alpha: float, summed: bo
         total = stacked(rows)
         return total if alpha == 1 else total.mul_(alpha)
     if total is None:
-        total, rows = rows[0][None] * alpha, rows[1:]
+        first, rows = rows[0][None], rows[1:]
+        total = first if alpha == 1 else first.mul_(alpha)
     for k, row in enumerate(rows):
         total[0 if summed else k].add_(row, alpha=alpha)
     return total

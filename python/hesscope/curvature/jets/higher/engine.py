@@ -115,7 +115,9 @@ class JetsDerivatives:
     ) -> None:
         count = max(len(d) for d in directions)
         rows = working_set(self.hessian.memory_budget - self.memory, self.hessian.device)
-        rows = max(1, rows // max(prepared.program.bytes_per_probe, 1))
+        rows //= max(prepared.program.bytes_per_probe, 1)
+        sparing = rows < 1  # not even one vector's coefficients fit
+        rows = max(1, rows)
         for start in range(0, count, rows):
             part = slice(start, start + rows)
             prepared.add(
@@ -123,6 +125,7 @@ class JetsDerivatives:
                 out if algebra.collapsed else out[part],
                 scale=scale,
                 overwrite=overwrite and (start == 0 or not algebra.collapsed),
+                sparing=sparing,
             )
 
     def _values(

@@ -19,7 +19,8 @@ def product(call: Call, algebra: Algebra, wanted: Sequence[int], rule: Rule) -> 
     """Build for ``a * b``."""
     a, b = (call.args[p] for p in (0, 1))
     saved = (a if 1 in call.carries else None, b if 0 in call.carries else None)
-    return functools.partial(_product_step, algebra, tuple(wanted), saved, call.carries, call.out)
+    form = (call.out.ndim, call.out.dtype)  # not the result, which would be held
+    return functools.partial(_product_step, algebra, tuple(wanted), saved, call.carries, *form)
 
 
 def _product_step(
@@ -27,10 +28,11 @@ def _product_step(
     wanted: tuple[int, ...],
     saved: tuple[Any, Any],
     carries: tuple[Any, ...],
-    out: Any,
+    ndim: int,
+    dtype: torch.dtype,
     *jets: Jet,
 ) -> Jet:
-    found = {p: converted(aligned(jet, out.ndim), out.dtype) for p, jet in zip(carries, jets, strict=True)}
+    found = {p: converted(aligned(jet, ndim), dtype) for p, jet in zip(carries, jets, strict=True)}
     return multiply(algebra, wanted, saved[0], found.get(0), saved[1], found.get(1))
 
 

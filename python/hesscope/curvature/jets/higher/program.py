@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hesscope.curvature.jets.capture import CaptureError
+from hesscope.curvature.jets.higher.again import schedule
 from hesscope.curvature.jets.higher.algebra import Algebra, Jet
 from hesscope.curvature.jets.higher.rules import build, build_add, has_rule
 from hesscope.curvature.jets.higher.wanted import coefficients_wanted
@@ -106,7 +108,20 @@ class HigherPrepared:
         self.steps = prepared.steps
         self.size = prepared.size
 
-    def add(self, directions: Sequence[Tensor], out: Tensor, *, scale: float, overwrite: bool) -> None:
+    @cached_property
+    def _sparing(self) -> list[Compiled]:
+        steps = {compiled.index: compiled for compiled in self.steps}
+        return [replace(steps[index], free=free) for index, free in schedule(self.program.parts)]
+
+    def add(
+        self,
+        directions: Sequence[Tensor],
+        out: Tensor,
+        *,
+        scale: float,
+        overwrite: bool,
+        sparing: bool = False,
+    ) -> None:
         """Add ``scale`` times the derivative along directions to ``out``.
 
         Parameters
@@ -119,13 +134,15 @@ class HigherPrepared:
             Factor.
         overwrite
             True if the old content of ``out`` does not count.
+        sparing
+            Compute cheap results again instead of holding them.
         """
         program, algebra = self.program, self.program.algebra
         scale *= algebra.factor
         values = self._seeds(directions)
         targets = [out[:, o.part].view(len(out), *o.shape) for o in program.outputs]
         fresh = set(range(len(targets))) if overwrite else set()
-        for compiled in self.steps:
+        for compiled in self._sparing if sparing else self.steps:
             jets = [values[i] for i in compiled.sources]
             if compiled.adds:
                 (output,) = compiled.terms
