@@ -52,6 +52,23 @@ def test_convergence_is_not_claimed_before_it_happens():
     assert sorted(ratios)[len(ratios) // 2] <= 100
 
 
+@pytest.mark.parametrize("largest", [1e4, 1e6])
+def test_nothing_is_claimed_of_a_function_that_vanishes_on_the_ritz_values_so_far(largest):
+    """exp(-x) is seen only by Ritz values near 0; at 1e6 it is 0 in float64 on all of the first ones."""
+    h = hs.from_matrix(torch.diag(torch.linspace(0, largest, 2000, dtype=torch.float64)))
+    b = rhs(1, n=2000)
+    truth = (-torch.linspace(0, largest, 2000, dtype=torch.float64)).exp() * b
+    few = hs.apply_function(h, lambda x: (-x).exp(), b, num_steps=20)
+    assert (few.x - truth).norm() > 0.9 * truth.norm()
+    assert float(few.estimate) == float(few.relative) == math.inf
+    for steps in (5, 10, 40, 80, 160, 320):
+        got = hs.apply_function(h, lambda x: (-x).exp(), b, num_steps=steps)
+        assert (got.x - truth).norm() <= 5 * got.estimate
+    done = hs.apply_function(h, lambda x: (-x).exp(), b, tol=1e-6, num_steps=2000)
+    assert done.status is hs.Status.CONVERGED
+    assert (done.x - truth).norm() <= 1e-6 * truth.norm()
+
+
 @pytest.mark.parametrize("basis", [None, "host", "disk", "recompute"])
 def test_every_storage_gives_the_iterate_of_every_other(basis):
     h, b = prescribed_spectrum(indefinite(), dtype=torch.float32), rhs(dtype=torch.float32)

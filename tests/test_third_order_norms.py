@@ -154,6 +154,14 @@ def test_the_bootstrap_interval_of_samples_that_do_not_vary_and_of_one():
     assert log_bootstrap(100 * skewed, 3) == (pytest.approx(100 * lower), pytest.approx(100 * upper))
 
 
+def test_a_lower_bound_is_printed_as_the_end_of_its_interval():
+    found = hs.third_order(objective_of("perceptron")).injective_norm()
+    assert found.value - found.interval[0] < 0.01 * found.error
+    assert str(found) == f"{found.value:.6g} in ({found.interval[0]:.6g}, {found.interval[1]:.6g})"
+    centred = hs.Estimate(3.0, 0.5, (2.6, 3.6), 0, "", hs.Status.COMPLETE)
+    assert str(centred) == "3 ± 0.5"
+
+
 def test_an_interval_from_two_pairs_may_be_infinite_and_is_no_error():
     d3 = hs.third_order(objective_of("perceptron"))
     infinite = 0

@@ -28,7 +28,8 @@ class Iterate:
     coefficients
         Shape ``[K, m]``, float64: ``f(T) e_1``, zeros after an early end.
     truncation, rounding
-        Shape ``[K]``: the two parts of the estimated error, relative to ``|b|``; ``inf`` after one step.
+        Shape ``[K]``: the two parts of the estimated error, relative to ``|b|``; ``inf`` while the iterate
+        changes by its own size.
     nodes
         Shape ``[K, m]``: Ritz values, ascending; after an early end the last one, repeated.
     steps
@@ -126,7 +127,11 @@ class _Tridiagonal:
         return float(one.norm())
 
     def truncation(self, size: int) -> float:
-        """Extrapolate ``|f(T) e_1 - f(H) b / |b||``; ``inf`` after one step."""
+        """Extrapolate ``|f(T) e_1 - f(H) b / |b||``; ``inf`` after one step, or if as large as it.
+
+        The iterate has not settled then. If f is large on a part of the spectrum that no Ritz value has come
+        near yet, all that was seen may be smaller than what is missing by any factor.
+        """
         if size == 1:
             return math.inf
         half, quarter = max(size // 2, 1), max(size // 4, 1)
@@ -135,7 +140,8 @@ class _Tridiagonal:
         near, ratio = self._extrapolated(size, size - max(size // 4, 1), half)
         if size >= _LEAST and ratio <= _GEOMETRIC:
             error = min(error, _LOCAL * near)
-        return max(error, last)
+        error = max(error, last)
+        return error if error < float(self.solution(size)[1].norm()) else math.inf
 
     def _extrapolated(self, size: int, middle: int, start: int) -> tuple[float, float]:
         """Extrapolate the changes over two stretches, and return by how much the second was smaller, too.

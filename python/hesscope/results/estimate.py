@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+_CENTRAL = 0.5  # how long the shorter side of an interval must be to be printed as its half
+
 
 class Status(enum.Enum):
     """Why an iteration stopped. The value is the sentence a person reads."""
@@ -65,9 +67,12 @@ class Estimate:
     quadrature: float = 0.0
 
     def __str__(self) -> str:
-        if math.isfinite(self.error):
+        lower, upper = self.interval
+        # Half of the width says where the truth is only for a value near the middle: a bound is at an end.
+        shorter = min(self.value - lower, upper - self.value)
+        if math.isfinite(self.error) and shorter >= _CENTRAL * self.error:
             return f"{self.value:.6g} ± {self.error:.2g}"
-        return f"{self.value:.6g} in ({self.interval[0]:.6g}, {self.interval[1]:.6g})"
+        return f"{self.value:.6g} in ({lower:.6g}, {upper:.6g})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,8 @@ class FunctionProduct:
         The shape, dtype and device of b: ``[n]`` or ``[K, n]``.
     estimate
         Shape ``[K]``, float64, CPU: estimate of ``|x - f(H + shift I) b|``. No bound: it extrapolates how the
-        iterates changed, and adds what rounding may do.
+        iterates changed, and adds what rounding may do. ``inf`` after one step, and while x changes by as
+        much as its size.
     relative
         Shape ``[K]``: ``estimate / |x|``; 0 where b is zero.
     nodes
