@@ -14,7 +14,7 @@ static_assert(kBlock % kChains == 0 && kChains == kExtendBasisChains);
 // Rows are megabytes apart, and there are more of them than hardware prefetching follows. Combining
 // asks for half of the lines of a later block, the dot products for the others, so that memory is
 // busy during both. Of 256 to 4096 bytes ahead this is the best measured, with 60 and 100 rows of
-// 16 MB: 93 and 85 % of the speed of only reading them.
+// 16 MB: 82 and 72 % of the speed of only reading them.
 constexpr int kPrefetchBytes = 512, kLine = 64;
 template <typename T>
 constexpr int kLines = kBlock * static_cast<int>(sizeof(T)) / kLine;

@@ -16,7 +16,7 @@ from hesscope.krylov.basis_plan import BasisPlan
 from hesscope.krylov.far_rows import StorageError
 from hesscope.krylov.interrupt import deferred_interrupt
 from hesscope.krylov.progress import progress_bar
-from hesscope.krylov.recurrence import Recurrence
+from hesscope.krylov.recurrence import Recurrence, is_extreme, normalize
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import RunFailed, Status
 
@@ -154,12 +154,19 @@ class _Run:
             self.product = torch.empty_like(like) if operator.writes_into and self.fused is None else None
         self.tolerance = BREAKDOWN_ROUNDINGS * torch.finfo(like.dtype).eps
         self.fingerprint = operator.fingerprint()
+        self.extreme = False  # whether the product of an unnormalised vector may overflow or underflow
         self.status: Status | None = None
         self.steps = 0
 
     def step(self, j: int) -> None:
         """Take step j of every recurrence."""
         r, alpha, beta = self.recurrence, self.alpha[:, j], self.beta[:, j]
+        if j < 2 and not self.extreme:  # the first product tells, or a run before
+            self.extreme = is_extreme(r)
+            if self.extreme:
+                self._leave_fused()
+        if self.extreme:
+            normalize(r)
         if self.fused is not None:
             self.fused.step(alpha, beta, breakdown_tolerance=self.tolerance)
             self.operator.products += r.v.shape[0]
@@ -200,6 +207,12 @@ class _Run:
         self.status = Status.OPERATOR_FAILED if stored else Status.STORAGE_FAILED
         msg = f"lanczos: {what}. The {self.steps} steps before are in this error's `partial`"
         raise RunFailed(msg, self.result()) from cause
+
+    def _leave_fused(self) -> None:
+        """Go on with separate steps, between which vectors can be scaled."""
+        if self.fused is not None:
+            self.fused.hand_back(self.recurrence.v, self.recurrence.v_prev)
+            self.fused = None
 
     def close(self) -> None:
         """Give the basis back, and the recurrence what it is to go on from."""

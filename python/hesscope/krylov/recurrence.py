@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from hesscope import _ops
 from hesscope._ops.probes import ProbeKind
 
+_LEAST_NORM = 1e-150
 _LEAST_SPREAD = 2**14  # shorter rows stay in cache, and a KB would count
 ROW_ALIGNMENT = 32  # elements; so that every row of our own buffers is aligned for vector loads
 
@@ -58,6 +60,31 @@ def from_probes(
     scalars = torch.zeros(num_probes, len(_ops.LanczosState), dtype=torch.float64, device=device)
     scalars[:, _ops.LanczosState.SCALE] = squared_norms(v).rsqrt()
     return Recurrence(v, v_prev, scalars)
+
+
+def is_extreme(recurrence: Recurrence) -> bool:
+    """Tell whether the operator's norm, squared, may leave the range of the vectors' dtype.
+
+    An unnormalised vector is as large as the norm, and its product as large as the square. Raises ValueError
+    where float64 does not hold the square of a tiny one, in which norms are found.
+    """
+    sizes = recurrence.scalars[:, _ops.LanczosState.LARGEST]
+    largest, info = float(sizes.max()), torch.finfo(recurrence.v.dtype)
+    if not math.isfinite(largest) or largest == 0:
+        return False
+    if largest < _LEAST_NORM:
+        msg = f"operator must have a norm of at least {_LEAST_NORM}, got {largest:.2g}; hesscope.scaled gives it one"
+        raise ValueError(msg)
+    low, high = info.tiny ** (1 / 3), info.max ** (1 / 3)
+    return largest > high or bool(((sizes > 0) & (sizes < low)).any())
+
+
+def normalize(recurrence: Recurrence) -> None:
+    """Scale the current vectors to norms between 1/2 and 1, by powers of two, so that nothing is rounded."""
+    scale = recurrence.scalars[:, _ops.LanczosState.SCALE]
+    factor = torch.exp2(torch.frexp(scale).exponent.double() - 1).masked_fill(scale == 0, 1.0)
+    recurrence.v *= factor.to(recurrence.v.dtype)[:, None]
+    scale /= factor
 
 
 def aligned_rows(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:

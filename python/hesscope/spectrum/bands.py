@@ -131,8 +131,8 @@ def _sigma(rho: SpectralDensity, where: str, sigma: float | None) -> float:
 def checked_points(where: str, name: str, points: Tensor) -> Tensor:
     """Return a vector of float64 on the CPU, or raise ValueError."""
     points = torch.as_tensor(points, dtype=torch.float64, device="cpu")
-    if points.ndim != 1:
-        msg = f"{where}: {name} must have shape [G], got {list(points.shape)}"
+    if points.ndim != 1 or len(points) == 0:
+        msg = f"{where}: {name} must have shape [G] with G at least 1, got {list(points.shape)}"
         raise ValueError(msg)
     if bool(points.isnan().any()):
         msg = f"{where}: {name} must not contain NaN"

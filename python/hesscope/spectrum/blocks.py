@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from hesscope import _checks
+from hesscope.krylov.arguments import positive
 from hesscope.objective import Objective
 from hesscope.operators.base import SymmetricOperator
 from hesscope.operators.block import Coordinates, Indices, coordinates
 from hesscope.results import RunFailed, Status
 from hesscope.spectrum.adaptive import FIRST_LOOK, Until, check_until, content, look_counts, look_level
 from hesscope.spectrum.block_runs import measure_blocks, passes
-from hesscope.spectrum.density import positive
 from hesscope.spectrum.result import SpectralDensity
 from hesscope.spectrum.widen import beside
 

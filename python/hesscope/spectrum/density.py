@@ -9,6 +9,7 @@ from typing import Any
 
 from hesscope import _checks
 from hesscope.krylov import memory
+from hesscope.krylov.arguments import positive
 from hesscope.krylov.basis_plan import BASES
 from hesscope.operators.base import SymmetricOperator
 from hesscope.results import Eigenpairs
@@ -170,15 +171,6 @@ def _settings(
         "tol": None if tol is None else positive(_WHERE, "tol", tol),
         "bounds": None if bounds is None else _bounds(bounds),
     }
-
-
-def positive(where: str, name: str, number: object) -> float:
-    """Return a positive number, or raise TypeError or ValueError."""
-    value = _checks.real(where, name, number)
-    if value <= 0:
-        msg = f"{where}: {name} must be positive, got {value}"
-        raise ValueError(msg)
-    return value
 
 
 def _bounds(bounds: tuple[float, float]) -> tuple[float, float]:

@@ -190,7 +190,8 @@ class SpectralDensity:
     def cdf(self, x: Tensor | float) -> Tensor:
         """Return the share of eigenvalues at or below x: ``[P] -> [P]``, float64."""
         points = torch.as_tensor(x, dtype=torch.float64, device="cpu")
-        return quadrature.cdf(self.quadrature, points.reshape(-1)).mean(dim=0).reshape(points.shape)
+        flat = bands.checked_points("cdf", "x", points.reshape(-1))
+        return quadrature.cdf(self.quadrature, flat).mean(dim=0).reshape(points.shape)
 
     def cdf_band(self, x: Tensor) -> Band:
         """Return the distribution function with its error: the quadrature sandwich plus sampling."""

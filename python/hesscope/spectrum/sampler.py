@@ -117,6 +117,9 @@ def pairs_of(where: str, source: Source, eigenpairs: Eigenpairs | None) -> Eigen
         return None
     if isinstance(source, SymmetricOperator):
         return check_eigenpairs(where, eigenpairs, source)
+    if source.deflation is not None:  # its probes were orthogonal to them
+        msg = f"{where}: eigenpairs must be None with a density that was deflated, which holds them exactly"
+        raise ValueError(msg)
     if not isinstance(eigenpairs, Eigenpairs) or eigenpairs.vectors.shape[1] != source.n:
         size = eigenpairs.vectors.shape[1] if isinstance(eigenpairs, Eigenpairs) else None
         got = type(eigenpairs).__name__ if size is None else f"n = {size}"

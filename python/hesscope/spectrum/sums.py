@@ -95,13 +95,7 @@ class Known:
 
 
 def known_pairs(rho: SpectralDensity, pairs: Eigenpairs) -> Known:
-    """Project the probes of a density, made anew from their seed, on eigenvectors.
-
-    Raises ValueError for a density that was measured without them: its probes were orthogonal to them.
-    """
-    if rho.deflation is not None:
-        msg = "eigenpairs must be None with a density that was deflated: it holds them exactly already"
-        raise ValueError(msg)
+    """Project the probes of a density, made anew from their seed, on eigenvectors."""
     vectors, squares = pairs.vectors, []
     for first in range(0, rho.num_probes, BATCH):
         z = _ops.probes(

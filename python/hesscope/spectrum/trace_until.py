@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hesscope import _checks
+from hesscope.krylov.arguments import positive
 from hesscope.results import Eigenpairs, Estimate, Status
 from hesscope.spectrum.adaptive import FIRST_LOOK, look_counts, look_level
 from hesscope.spectrum.balanced import PLAIN, Signs, balanced, single, variances
@@ -28,10 +28,7 @@ _WORTH = 4
 
 def tolerance(where: str, tol: float, method: str) -> float:
     """Return a checked tolerance."""
-    value = _checks.real(where, "tol", tol)
-    if value <= 0:
-        msg = f"{where}: tol must be positive, got {value}"
-        raise ValueError(msg)
+    value = positive(where, "tol", tol)
     if method in ("xtrace", "hutch++"):
         msg = f"{where}: tol must be None for method={method!r}, whose number of products is fixed beforehand"
         raise ValueError(msg)
