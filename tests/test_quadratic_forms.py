@@ -53,8 +53,9 @@ def test_forms_are_those_of_products(name):
     assert (H.quadratic_forms(strided) - got).abs().max() <= 1e-13 * size
 
 
-def test_forward_forms_go_through_no_product_after_the_first_call(monkeypatch):
-    H = hs.hessian(objective(), engine="jets")
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_forward_forms_go_through_no_product_after_the_first_call(monkeypatch, l2):
+    H = hs.hessian(objective(l2=l2), engine="jets")
     v = torch.randn(3, H.shape[0], dtype=torch.float64)
     want = H.quadratic_forms(v)
     monkeypatch.setattr(type(H), "_jet_rows", lambda *_: pytest.fail("a product"))

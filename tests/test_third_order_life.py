@@ -37,6 +37,17 @@ def test_several_weighted_batches_merging_and_streams():
             assert d3.memory == 0 or budget is None
 
 
+def test_contractions_read_a_loader_that_is_held_once():
+    """A shuffled loader gives other batches each time; within one reading of it there is no contradiction."""
+    model, x, y = problem("perceptron", rows=12)
+    loader = DataLoader(TensorDataset(x, y), batch_size=4, shuffle=True)
+    d3 = hs.third_order(hs.Objective(model, F.cross_entropy, loader))
+    whole = hs.third_order(hs.Objective(model, F.cross_entropy, (x, y)))
+    u, v = vectors(2, whole.objective.n)
+    assert_close(d3.contract(u, v), whole.contract(u, v), 0.0)
+    assert_close(d3.quadratic_form(u), whole.quadratic_form(u), 0.0)
+
+
 def test_chunks_of_rows_and_the_budget():
     def loss(m, batch):  # no known criterion, so that batches are not merged
         return F.cross_entropy(m(batch[0]), batch[1])

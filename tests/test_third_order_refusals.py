@@ -18,6 +18,11 @@ from third_order_cases import DOUBLE, assert_close, objective_of
 X, Y = vectors(7, 4).contiguous(), vectors(7, 2, seed=2).contiguous()
 
 
+def kinks_of(objective):
+    index, batch = next(objective.batches())
+    return find_kinks(objective, objective.prepare(batch), index)
+
+
 def network(*activations):
     torch.manual_seed(0)
     layers = [nn.Linear(4, 5)]
@@ -73,13 +78,13 @@ def test_what_bends_beside_its_kinks_is_not_refused_and_explains_them(name):
 
 def test_what_has_no_kinks_has_none():
     gpt = objective_of("gpt")
-    assert find_kinks(gpt).names == ()
-    assert not find_kinks(gpt).alone
+    assert kinks_of(gpt).names == ()
+    assert not kinks_of(gpt).alone
     linear = hs.Objective(nn.Linear(4, 2).double(), lambda m, b: m(b[0]).sum(), (X, Y))
     d3 = hs.third_order(linear)  # nothing bends, and nothing has a kink: its third derivative is zero
     assert d3.contract(*vectors(2, linear.n)).norm() == 0
     in_place = nn.Sequential(nn.Linear(4, 2), nn.ReLU(inplace=True)).double()
-    assert find_kinks(hs.Objective(in_place, nn.L1Loss(), (X, Y))).alone
+    assert kinks_of(hs.Objective(in_place, nn.L1Loss(), (X, Y))).alone
 
 
 class Once(torch.autograd.Function):

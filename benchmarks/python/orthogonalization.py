@@ -136,7 +136,8 @@ def main() -> None:
         print("hessian-eigenthings: not installed, left out")
     orthogonality = verify(jobs, steps)
     copies = 20  # of as many rows: more than a cache holds, as a basis is
-    source, target = torch.randn(copies, n), torch.empty(copies, n)
+    source = torch.randn(copies, n)
+    target = source.clone()  # memory that has been written before: fresh pages would be timed as well
     memory = {"copy": lambda: target.copy_(source), "read": source.sum}
     seconds = interleaved(memory | jobs, options.repeats, clock=options.clock)
     bandwidth = 8 * n * copies / statistics.median(seconds["copy"])

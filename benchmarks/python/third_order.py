@@ -8,7 +8,7 @@ verified before it is timed. The memory of T[u, u, .] with one vector and with a
 that of new processes, beside reverse mode three times.
 
     python benchmarks/python/third_order.py [--tables times memory] [--case mlp] [--vectors 8] [--repeats 5]
-        [--json FILE]
+        [--clock processor] [--json FILE]
 """
 
 import functools
@@ -23,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import hesscope as hs
 import process_memory
-from harness import arguments, environment, interleaved, median_ratio, record
+from harness import CLOCKS, arguments, environment, interleaved, median_ratio, record
 from hesscope.third_order.elementary_norms import ElementaryNorms
 from jets_products import CASES, problem
 from peers import gradient
@@ -53,7 +53,7 @@ def forward_twice(model: nn.Module, batch: tuple[Tensor, Tensor], probes: Tensor
     return torch.stack(found)
 
 
-def measure(case: str, count: int, repeats: int) -> list[dict[str, object]]:
+def measure(case: str, count: int, repeats: int, clock: str) -> list[dict[str, object]]:
     model, batch = problem(case)
     objective = hs.Objective(model, lambda m, b: F.cross_entropy(m(b[0]), b[1]), batch)
     jets = hs.third_order(objective, engine="jets")
@@ -72,7 +72,9 @@ def measure(case: str, count: int, repeats: int) -> list[dict[str, object]]:
         "jvp, jvp, grad": functools.partial(forward_twice, model, batch, probes),
     }
     verify(case, jobs, probes, nested.quadratic_form(probes))
-    seconds = interleaved({"gradient": functools.partial(gradient, model, [batch])} | jobs, repeats)
+    seconds = interleaved(
+        {"gradient": functools.partial(gradient, model, [batch])} | jobs, repeats, clock=clock
+    )
     unit = seconds.pop("gradient")
     rows: list[dict[str, object]] = []
     for name, spent in seconds.items():
@@ -121,7 +123,8 @@ def peak(case: str, engine: str, count: int) -> int:
     return process_memory.peak(contraction(case, engine, count))
 
 
-def measure_memory(case: str, count: int, repeats: int) -> list[dict[str, object]]:
+def measure_memory(case: str, count: int, repeats: int, clock: str) -> list[dict[str, object]]:
+    del clock
     rows: list[dict[str, object]] = []
     for k in (1, count):
         sizes = {
@@ -140,17 +143,23 @@ def main() -> None:
     parser.add_argument("--case", nargs="*", default=CASES)
     parser.add_argument("--vectors", type=int, default=8)
     parser.add_argument("--tables", nargs="*", default=["times", "memory"], choices=["times", "memory"])
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="what is timed: see harness.py")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(environment())
     measures = {"times": measure, "memory": measure_memory}
     found = {
         table: [
-            row for case in options.case for row in measures[table](case, options.vectors, options.repeats)
+            row
+            for case in options.case
+            for row in measures[table](case, options.vectors, options.repeats, options.clock)
         ]
         for table in options.tables
     }
-    record(options.json, {"rows": found.get("times", []), "memory": found.get("memory", [])})
+    record(
+        options.json,
+        {"clock": options.clock, "rows": found.get("times", []), "memory": found.get("memory", [])},
+    )
 
 
 if __name__ == "__main__":

@@ -113,7 +113,9 @@ class Engines:
             out.zero_()
             return True
         if self._kinks is None:
-            self._kinks = find_kinks(self.objective)
+            group, batches = next(self.hessian._current_plan().walk())
+            first = self.objective.prepare(batches[0])
+            self._kinks = find_kinks(self.objective, first, group.entries[0].index)
         self._kinks.require_bend()
         if isinstance(self.now, NestedDerivatives):
             return False

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from hesscope.objective import Objective
+from hesscope.objective.data import Batch
 
 # fmt: off
 _KINKED = frozenset(
@@ -70,11 +71,9 @@ class Kinks:
             raise ValueError(msg)
 
 
-def find_kinks(objective: Objective) -> Kinks:
-    """Record the operations of the first batch's loss: one forward pass."""
+def find_kinks(objective: Objective, batch: Batch, index: int) -> Kinks:
+    """Record the operations of a prepared batch's loss: one forward pass."""
     recorder = _Recorder(objective.parameter_set.tensors)
-    index, source = next(iter(objective.batches()))
-    batch = objective.prepare(source)
     with torch.inference_mode(False), torch.enable_grad(), objective.evaluating(index), recorder:
         objective.raw_loss(batch)
     return Kinks(tuple(sorted(recorder.kinks)), recorder.bends)
