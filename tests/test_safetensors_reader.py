@@ -25,6 +25,7 @@ SOURCES = [
     "csrc/io/safetensors_reader.cpp",
     "csrc/algo/tensor.cpp",
     "csrc/ops/buffer.cpp",
+    "csrc/backends/cpu/huge_pages.cpp",
     "csrc/backends/no_cuda/buffer.cpp",
 ]
 NAMES = {torch.float32: "float32", torch.float64: "float64", torch.int64: "int64", torch.uint8: "uint8"}

@@ -34,10 +34,9 @@ index_t csr_matvec_workspace_bytes(index_t k, index_t cols, DType dtype);
 ///   next  = r - alpha * scale * v
 ///   beta  = ||next||
 ///
-///   row_start  [n + 1] int64     columns  [nnz] int32 or int64     values  [nnz] float32 or
-///   float64 v       [n, W]  the current, unnormalised vectors, entry r of a row being that of
-///   recurrence r;
-///                   W = csr_lanes(K): 1, 2, 4 or 8. Contiguous
+///   row_start, columns, values  a square matrix, as csr_matvec takes it
+///   v       [n, W]  the current, unnormalised vectors, contiguous, entry r of a row being that of
+///                   recurrence r; W = csr_lanczos_lanes(K): 1, 2, 4 or 8
 ///   v_prev  [n, W]  the previous ones; not read in the first step (output: the next ones)
 ///   state   [K, kLanczosStateSize] float64, rows contiguous (read and written)
 ///   alpha   [K] float64, any stride (output)         beta  [K] float64, any stride (output)

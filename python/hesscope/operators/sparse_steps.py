@@ -26,7 +26,7 @@ class SparseSteps:
     def __init__(
         self, parts: tuple[Tensor, Tensor, Tensor], v: Tensor, v_prev: Tensor, scalars: Tensor
     ) -> None:
-        self._parts, self._k = parts, v.shape[0]
+        self._parts = parts
         started = bool((scalars[:, _ops.LanczosState.BETA_PREV] != 0).any())
         self._scalars = scalars.split(LANES)
         self._v = [_interleaved(rows) for rows in v.split(LANES)]
